@@ -1,0 +1,1 @@
+"""Models: features for training, estimators, evaluation, bundles and scoring."""

@@ -1,0 +1,89 @@
+"""Where everything lives: one frozen object, built once from the environment and passed as an argument."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Paths of one home.
+
+    Parameters
+    ----------
+    home : Path
+        Root of all runtime state (``CBP_HOME``, by default ``data/`` in the project).
+    models_dir : Path
+        Where bundles are published (``CBP_MODELS``, by default ``models/`` in the project).
+    reports_dir : Path
+        Where reports are written (``CBP_REPORTS``, by default ``reports/`` in the project).
+    live_store_url : str
+        SQLAlchemy URL of the live store (``CBP_LIVE_STORE``, by default SQLite below `home`).
+    """
+
+    home: Path
+    models_dir: Path
+    reports_dir: Path
+    live_store_url: str
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Build settings from environment variables; relative paths are below the project's root."""
+        env = os.environ if environment is None else environment
+
+        def path(name: str, default: str) -> Path:
+            return (PROJECT_ROOT / (env.get(name) or default)).resolve()
+
+        home = path("CBP_HOME", "data")
+        return cls(
+            home=home,
+            models_dir=path("CBP_MODELS", "models"),
+            reports_dir=path("CBP_REPORTS", "reports"),
+            live_store_url=env.get("CBP_LIVE_STORE") or f"sqlite:///{home / 'live' / 'live.db'}",
+        )
+
+    @property
+    def landing_dir(self) -> Path:
+        """Landed batches, one folder each."""
+        return self.home / "landing"
+
+    @property
+    def features_dir(self) -> Path:
+        """Published Parquet file of each feature model, named after the model."""
+        return self.home / "features"
+
+    @property
+    def build_file(self) -> Path:
+        """DuckDB file that dbt alone opens."""
+        return self.home / "warehouse" / "build.duckdb"
+
+    @property
+    def published_file(self) -> Path:
+        """Read-only copy of the last finished build: the one that people and dashboards open."""
+        return self.home / "warehouse" / "published.duckdb"
+
+    @property
+    def dbt_target_dir(self) -> Path:
+        """Folder of dbt's manifest and compiled SQL."""
+        return self.home / "target"
+
+    @property
+    def feast_dir(self) -> Path:
+        """Feast's registry and online store: treated as one."""
+        return self.home / "feast"
+
+    def create_folders(self) -> None:
+        """Create every folder that the stores expect to be there."""
+        for folder in (
+            self.landing_dir,
+            self.features_dir,
+            self.build_file.parent,
+            self.feast_dir,
+            self.home / "live",
+        ):
+            folder.mkdir(parents=True, exist_ok=True)
