@@ -1,0 +1,80 @@
+"""The canonical shape of landed data: one place for the schemas, the limits and the file names.
+
+Everything that lands rows (files, the API) writes these schemas, and everything that reads them (dbt's staging
+models) may rely on them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pyarrow as pa
+
+MAX_AMOUNT_MINOR: Final = 10**12
+"""Largest amount that is accepted, in minor units: sums of 2^20 of them still fit an int64."""
+
+MIN_EVENT_US: Final = 0
+"""Earliest event time that is accepted: 1970-01-01T00:00:00Z, in microseconds."""
+
+MAX_EVENT_US: Final = 4_102_444_800_000_000
+"""Event times must be before this: 2100-01-01T00:00:00Z, in microseconds."""
+
+MAX_ID_LENGTH: Final = 200
+"""Longest transaction, customer or merchant id, in characters."""
+
+TRANSACTIONS_FILE: Final = "transactions.parquet"
+LABELS_FILE: Final = "labels.parquet"
+QUARANTINE_FILE: Final = "quarantine.parquet"
+REPORT_FILE: Final = "report.json"
+
+SOURCE_FILE: Final = "file"
+SOURCE_API: Final = "api"
+
+TRANSACTION_SCHEMA: Final = pa.schema(
+    [
+        pa.field("transaction_id", pa.string(), nullable=False),
+        pa.field("customer_id", pa.string()),
+        pa.field("merchant_id", pa.string()),
+        pa.field("event_us", pa.int64(), nullable=False),
+        pa.field("amount_minor", pa.int64(), nullable=False),
+        pa.field("currency", pa.string()),
+        pa.field("category", pa.string()),
+        pa.field("channel", pa.string()),
+        pa.field("country", pa.string()),
+        pa.field("latitude", pa.float64()),
+        pa.field("longitude", pa.float64()),
+        pa.field("attributes_number", pa.map_(pa.string(), pa.float64())),
+        pa.field("attributes_text", pa.map_(pa.string(), pa.string())),
+        pa.field("ingested_us", pa.int64(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("source_order", pa.int64(), nullable=False),
+    ]
+)
+"""One row per accepted transaction; times in UTC microseconds, `source_order` is the row's order in its batch."""
+
+LABEL_SCHEMA: Final = pa.schema(
+    [
+        pa.field("transaction_id", pa.string(), nullable=False),
+        pa.field("is_fraud", pa.bool_(), nullable=False),
+        pa.field("known_us", pa.int64(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+    ]
+)
+"""One row per label; `known_us` is when it became known (UTC microseconds): before that it does not exist."""
+
+QUARANTINE_SCHEMA: Final = pa.schema(
+    [
+        pa.field("file", pa.string(), nullable=False),
+        pa.field("line", pa.int64(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("content", pa.string()),
+    ]
+)
+"""One row per refused row; `line` is the line where it begins, or its row number in Parquet and JSON arrays."""
+
+LANDED_SCHEMAS: Final = {
+    TRANSACTIONS_FILE: TRANSACTION_SCHEMA,
+    LABELS_FILE: LABEL_SCHEMA,
+    QUARANTINE_FILE: QUARANTINE_SCHEMA,
+}
+"""The Parquet files of a batch and their schemas."""
