@@ -1,7 +1,7 @@
 """The canonical shape of landed data: one place for the schemas, the limits and the file names.
 
-Everything that lands rows (files, the API) writes these schemas, and everything that reads them (dbt's staging
-models) may rely on them.
+Everything that lands rows (files, the API) writes these schemas, and everything that reads them (dbt's
+staging models) may rely on them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ TRANSACTION_SCHEMA: Final = pa.schema(
         pa.field("source_order", pa.int64(), nullable=False),
     ]
 )
-"""One row per accepted transaction; times in UTC microseconds, `source_order` is the row's order in its batch."""
+"""One row per accepted transaction; times in UTC microseconds, `source_order` is its order in the batch."""
 
 LABEL_SCHEMA: Final = pa.schema(
     [
@@ -70,7 +70,7 @@ QUARANTINE_SCHEMA: Final = pa.schema(
         pa.field("content", pa.string()),
     ]
 )
-"""One row per refused row; `line` is the line where it begins, or its row number in Parquet and JSON arrays."""
+"""One row per refused row; `line` is where it begins (row number in Parquet and JSON arrays)."""
 
 LANDED_SCHEMAS: Final = {
     TRANSACTIONS_FILE: TRANSACTION_SCHEMA,
