@@ -1,0 +1,40 @@
+with transactions as (
+
+    select * from {{ ref('int_transactions__deduped') }}
+
+),
+
+known_customers as (
+
+    select
+        *,
+        {{ day_of('event_us') }} as day,
+        event_us % {{ day_us() }} < {{ window_us('6h') }} as is_night,
+        -- 1970-01-01 was a Thursday: days 2 and 3 of a week that starts there are Saturday and Sunday.
+        {{ day_of('event_us') }} % 7 in (2, 3) as is_weekend
+    from transactions
+    where customer_id is not null
+
+),
+
+final as (
+
+    select
+        customer_id,
+        cast(day as bigint) as day,
+        cast(count(*) as bigint) as transactions,
+        cast(sum(amount_minor) as bigint) as amount_sum,
+        max(amount_minor) as amount_max,
+        cast({{ part_aggregate('squares_high', 'amount_minor') }} as bigint) as squares_high,
+        cast({{ part_aggregate('squares_middle', 'amount_minor') }} as bigint) as squares_middle,
+        cast({{ part_aggregate('squares_low', 'amount_minor') }} as bigint) as squares_low,
+        cast(count(*) filter (where is_night) as bigint) as night_transactions,
+        cast(count(*) filter (where is_weekend) as bigint) as weekend_transactions,
+        min(event_us) as first_event_us,
+        max(event_us) as last_event_us
+    from known_customers
+    group by customer_id, day
+
+)
+
+select * from final

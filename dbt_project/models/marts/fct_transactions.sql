@@ -1,0 +1,54 @@
+with transactions as (
+
+    select * from {{ ref('int_transactions__deduped') }}
+
+),
+
+label_changes as (
+
+    select * from {{ ref('int_labels__changes') }}
+
+),
+
+latest_labels as (
+
+    select
+        transaction_id,
+        arg_max(is_fraud, known_us) as is_fraud,
+        max(known_us) as label_known_us
+    from label_changes
+    group by transaction_id
+
+),
+
+final as (
+
+    select
+        transactions.transaction_id,
+        transactions.customer_id,
+        transactions.merchant_id,
+        transactions.amount_minor,
+        transactions.currency,
+        transactions.category,
+        transactions.channel,
+        transactions.country,
+        transactions.attributes_number,
+        transactions.attributes_text,
+        transactions.latitude,
+        transactions.longitude,
+        transactions.latitude_e6,
+        transactions.longitude_e6,
+        transactions.event_us,
+        {{ timestamp_of('transactions.event_us') }} as event_timestamp,
+        transactions.ingested_us,
+        transactions.source,
+        transactions.batch,
+        latest_labels.is_fraud,
+        latest_labels.label_known_us
+    from transactions
+    left join latest_labels
+        on latest_labels.transaction_id = transactions.transaction_id
+
+)
+
+select * from final
