@@ -1,0 +1,288 @@
+"""Claiming: one short write transaction that gives transactions their place in the order of arrival.
+
+A claim is a promise to decide soon. Its row names a worker; when that worker is dead, or the lease has run
+out, the next who asks takes the claim over: same `arrival_seq`, hence the same windows, hence the same values.
+
+Errors::
+
+    InputError
+    └── ConflictError           the id is known with other content
+    BusyError
+    └── ClaimInProgressError    another worker is scoring it now: try again
+    StoreError
+    └── ClaimLostError          another worker has taken the claim over
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import psutil
+from sqlalchemy import Connection, delete, insert, select, update
+
+from warehouse.canonical import SOURCE_API
+from warehouse.errors import BusyError, InputError, StoreError
+from warehouse.live_engine import run_text
+from warehouse.live_events import Transaction, event_row, stored_content_hash
+from warehouse.live_schema import Head, claims, decisions, events, heads
+
+LEASE_US: Final = 60_000_000
+"""A claim older than this may be taken over even when its worker seems alive."""
+
+_IDS_PER_QUERY: Final = 5_000
+
+
+class ConflictError(InputError):
+    """A transaction id is known with other content."""
+
+
+class ClaimInProgressError(BusyError):
+    """Another worker is scoring the transaction now."""
+
+
+class ClaimLostError(StoreError):
+    """Another worker has taken the claim over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A transaction's place in the order of arrival, and what was known at that place.
+
+    Parameters
+    ----------
+    transaction : Transaction
+    content_hash : bytes
+        SHA-256 of the transaction's content.
+    arrival_seq : int
+        Rising in commit order over all processes.
+    velocity : Mapping of str to int, float or None
+        Live features; empty when already decided.
+    token : str
+        Proves whose claim it is.
+    answer : bytes or None
+        The stored answer when it was decided before.
+    """
+
+    transaction: Transaction
+    content_hash: bytes
+    arrival_seq: int
+    velocity: Mapping[str, Any]
+    token: str
+    answer: bytes | None = None
+
+
+@lru_cache(maxsize=4)
+def _worker_of(pid: int) -> str:
+    return f"{socket.gethostname()}/{pid}/{psutil.Process(pid).create_time():.2f}"
+
+
+def this_worker() -> str:
+    """Name of this process: host, process id and start time, so that a reused id is not taken for it."""
+    return _worker_of(os.getpid())
+
+
+def is_worker_alive(worker: str) -> bool:
+    """Say whether a worker may still be running; True for one on another host, where nobody can tell."""
+    host, pid, started = worker.rsplit("/", 2)
+    if host != socket.gethostname():
+        return True
+    try:
+        process = psutil.Process(int(pid))
+        is_same = f"{process.create_time():.2f}" == started
+        return is_same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def distinct_transactions(transactions: Iterable[Transaction]) -> dict[str, Transaction]:
+    """Drop exact repeats, keeping order.
+
+    Raises
+    ------
+    ConflictError
+        When an id comes twice with different content.
+    """
+    distinct: dict[str, Transaction] = {}
+    for transaction in transactions:
+        first = distinct.setdefault(transaction.transaction_id, transaction)
+        if first is not transaction and first.content_hash() != transaction.content_hash():
+            raise _conflict(transaction.transaction_id)
+    return distinct
+
+
+def find_conflict(connection: Connection, transactions: Sequence[Transaction]) -> str | None:
+    """Id of a transaction that is known with other content, if there is one."""
+    known = _known_hashes(connection, [transaction.transaction_id for transaction in transactions])
+    for transaction in transactions:
+        stored = known.get(transaction.transaction_id)
+        if stored is not None and stored != transaction.content_hash():
+            return transaction.transaction_id
+    return None
+
+
+def claim(
+    connection: Connection, transactions: Sequence[Transaction], *, worker: str, now_us: int, live_sql: str
+) -> list[Claim]:
+    """Claim transactions inside a write transaction; see `LiveStore.claim`."""
+    distinct = distinct_transactions(transactions)
+    hashes = {name: transaction.content_hash() for name, transaction in distinct.items()}
+    # Taking the counter's row first makes claims one after another on every database.
+    last_seq = connection.execute(
+        select(heads.c.value).where(heads.c.name == Head.ARRIVAL).with_for_update()
+    ).scalar_one()
+    answers = _stored_answers(connection, hashes)
+    places = _known_places(connection, hashes, answers=answers, now_us=now_us)
+    token = uuid.uuid4().hex
+    fresh = [name for name in distinct if name not in answers and name not in places]
+    if fresh:
+        _insert_events(
+            connection, [distinct[name] for name in fresh], hashes, first_seq=last_seq + 1, now_us=now_us
+        )
+    _write_claims(connection, places=places, fresh=fresh, token=token, worker=worker, now_us=now_us)
+    velocities = _velocities(connection, live_sql, first_seq=last_seq + 1, count=len(fresh), known=places)
+    places |= {name: last_seq + 1 + offset for offset, name in enumerate(fresh)}
+    claimed = {
+        name: Claim(
+            transaction,
+            hashes[name],
+            answers[name][0] if name in answers else places[name],
+            {} if name in answers else velocities[places[name]],
+            token,
+            answers[name][1] if name in answers else None,
+        )
+        for name, transaction in distinct.items()
+    }
+    return [claimed[transaction.transaction_id] for transaction in transactions]
+
+
+def release(connection: Connection, claimed: Sequence[Claim]) -> None:
+    """Give claims back undecided, so that a retry need not wait for the lease."""
+    for token in {item.token for item in claimed}:
+        connection.execute(delete(claims).where(claims.c.token == token))
+
+
+def _conflict(transaction_id: str) -> ConflictError:
+    return ConflictError(
+        f"transaction {transaction_id!r} is already known with other content; "
+        "send the same content to repeat it, or another transaction_id"
+    )
+
+
+def _stored_answers(connection: Connection, hashes: Mapping[str, bytes]) -> dict[str, tuple[int, bytes]]:
+    rows = connection.execute(
+        select(
+            decisions.c.transaction_id, decisions.c.arrival_seq, decisions.c.content_hash, decisions.c.answer
+        ).where(decisions.c.transaction_id.in_(list(hashes)))
+    )
+    answers = {}
+    for transaction_id, arrival_seq, content_hash, answer in rows:
+        if bytes(content_hash) != hashes[transaction_id]:
+            raise _conflict(transaction_id)
+        answers[transaction_id] = (arrival_seq, bytes(answer))
+    return answers
+
+
+def _known_places(
+    connection: Connection, hashes: Mapping[str, bytes], *, answers: Mapping[str, Any], now_us: int
+) -> dict[str, int]:
+    """`arrival_seq` of transactions that are known, undecided, and free to be claimed."""
+    rows = connection.execute(
+        select(events, claims.c.worker, claims.c.claimed_us)
+        .join_from(events, claims, events.c.transaction_id == claims.c.transaction_id, isouter=True)
+        .where(events.c.transaction_id.in_(list(hashes)))
+    ).mappings()
+    places = {}
+    for row in rows:
+        transaction_id = row["transaction_id"]
+        if transaction_id in answers:
+            continue
+        if stored_content_hash(row) != hashes[transaction_id]:
+            raise _conflict(transaction_id)
+        worker = row["worker"]
+        if worker is not None and now_us - row["claimed_us"] < LEASE_US and is_worker_alive(worker):
+            raise ClaimInProgressError(
+                f"transaction {transaction_id!r} is being scored now; try again shortly"
+            )
+        places[transaction_id] = row["arrival_seq"]
+    return places
+
+
+def _known_hashes(connection: Connection, names: Sequence[str]) -> dict[str, bytes]:
+    known: dict[str, bytes] = {}
+    for start in range(0, len(names), _IDS_PER_QUERY):
+        some = list(names[start : start + _IDS_PER_QUERY])
+        for row in connection.execute(select(events).where(events.c.transaction_id.in_(some))).mappings():
+            known[row["transaction_id"]] = stored_content_hash(row)
+        query = select(decisions.c.transaction_id, decisions.c.content_hash)
+        for name, content_hash in connection.execute(query.where(decisions.c.transaction_id.in_(some))):
+            known[name] = bytes(content_hash)
+    return known
+
+
+def _insert_events(
+    connection: Connection,
+    transactions: Sequence[Transaction],
+    hashes: Mapping[str, bytes],
+    *,
+    first_seq: int,
+    now_us: int,
+) -> None:
+    connection.execute(
+        update(heads).where(heads.c.name == Head.ARRIVAL).values(value=first_seq + len(transactions) - 1)
+    )
+    connection.execute(
+        insert(events),
+        [
+            event_row(
+                transaction,
+                arrival_seq=first_seq + offset,
+                now_us=now_us,
+                source=SOURCE_API,
+                content_hash=hashes[transaction.transaction_id],
+            )
+            for offset, transaction in enumerate(transactions)
+        ],
+    )
+
+
+def _write_claims(
+    connection: Connection,
+    *,
+    places: Mapping[str, int],
+    fresh: Sequence[str],
+    token: str,
+    worker: str,
+    now_us: int,
+) -> None:
+    if places:
+        connection.execute(delete(claims).where(claims.c.transaction_id.in_(list(places))))
+    rows = [
+        {"transaction_id": name, "token": token, "worker": worker, "claimed_us": now_us}
+        for name in (*places, *fresh)
+    ]
+    if rows:
+        connection.execute(insert(claims), rows)
+
+
+def _velocities(
+    connection: Connection, live_sql: str, *, first_seq: int, count: int, known: Mapping[str, int]
+) -> dict[int, dict[str, Any]]:
+    """Live features by `arrival_seq`, for the fresh range and for each known place."""
+    ranges = [(seq, seq) for seq in known.values()]
+    if count:
+        ranges.append((first_seq, first_seq + count - 1))
+    velocities: dict[int, dict[str, Any]] = {}
+    for first, last in ranges:
+        names, rows = run_text(connection, live_sql, {"first_seq": first, "last_seq": last})
+        for row in rows:
+            velocity = dict(zip(names, row, strict=True))
+            velocities[velocity.pop("arrival_seq")] = velocity
+        if len(rows) != last - first + 1:
+            raise StoreError(f"the live SQL gave {len(rows)} rows for {last - first + 1} events")
+    return velocities

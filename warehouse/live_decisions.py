@@ -1,0 +1,152 @@
+"""Deciding: decision, answer, sealed audit record and chain head in one durable commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from warehouse.errors import StoreError
+from warehouse.live_claims import Claim, ClaimLostError
+from warehouse.live_schema import Head, claims, decisions, heads, outbox
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What was decided about one claim.
+
+    Parameters
+    ----------
+    claim : Claim
+    decision : str
+        approve, review or decline.
+    fraud_probability, anomaly_score : float
+        In [0, 1].
+    model_name, model_version : str
+        The bundle that scored it.
+    answer : bytes
+        What the caller gets, but for the number of its audit record.
+    record : bytes
+        Plaintext of its audit record.
+    """
+
+    claim: Claim
+    decision: str
+    fraud_probability: float
+    anomaly_score: float | None
+    model_name: str
+    model_version: str
+    answer: bytes
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SealedDecision:
+    """What sealing a decision gives: final answer, sealed record, and the hash that the next record follows."""
+
+    answer: bytes
+    record: bytes
+    record_hash: bytes
+
+
+Seal = Callable[[Decision, int, bytes], SealedDecision]
+"""Seals a decision, given its record's number and the hash of the record before."""
+
+
+def decide(connection: Connection, made: Sequence[Decision], *, seal: Seal, now_us: int) -> list[bytes]:
+    """Record decisions inside a durable transaction; see `LiveStore.decide`."""
+    head = connection.execute(
+        select(heads.c.value, heads.c.hash).where(heads.c.name == Head.AUDIT).with_for_update()
+    ).one()
+    _give_up_claims(connection, made)
+    sequence, previous_hash = int(head.value), bytes(head.hash)
+    decision_rows, outbox_rows = [], []
+    for decision in made:
+        sequence += 1
+        sealed = seal(decision, sequence, previous_hash)
+        previous_hash = sealed.record_hash
+        outbox_rows.append({"sequence": sequence, "record": sealed.record})
+        decision_rows.append(
+            {
+                "transaction_id": decision.claim.transaction.transaction_id,
+                "arrival_seq": decision.claim.arrival_seq,
+                "decided_us": now_us,
+                "decision": decision.decision,
+                "fraud_probability": decision.fraud_probability,
+                "anomaly_score": decision.anomaly_score,
+                "model_name": decision.model_name,
+                "model_version": decision.model_version,
+                "content_hash": decision.claim.content_hash,
+                "answer": sealed.answer,
+                "record_sequence": sequence,
+            }
+        )
+    connection.execute(insert(decisions), decision_rows)
+    connection.execute(insert(outbox), outbox_rows)
+    connection.execute(
+        update(heads).where(heads.c.name == Head.AUDIT).values(value=sequence, hash=previous_hash)
+    )
+    return [row["answer"] for row in decision_rows]
+
+
+def _give_up_claims(connection: Connection, made: Sequence[Decision]) -> None:
+    by_token: dict[str, list[str]] = {}
+    for decision in made:
+        by_token.setdefault(decision.claim.token, []).append(decision.claim.transaction.transaction_id)
+    for token, names in by_token.items():
+        given_up = connection.execute(
+            delete(claims).where(claims.c.token == token, claims.c.transaction_id.in_(names))
+        ).rowcount
+        if given_up != len(names):
+            raise ClaimLostError("another worker has taken over a claim that was being decided; try again")
+
+
+@dataclass(frozen=True)
+class AuditHead:
+    """End of the audit chain as the live store knows it, with the records that are not yet shipped.
+
+    Parameters
+    ----------
+    genesis : bytes
+        Hash that record 1 follows.
+    sequence : int
+        Number of the last record; 0 before the first.
+    record_hash : bytes
+        Hash of the last record.
+    unshipped : tuple of (int, bytes)
+        Number and sealed bytes of each record in the outbox, in order.
+    """
+
+    genesis: bytes
+    sequence: int
+    record_hash: bytes
+    unshipped: tuple[tuple[int, bytes], ...]
+
+
+def audit_head(connection: Connection) -> AuditHead:
+    """Read the chain's end and the outbox in one snapshot."""
+    names = (Head.AUDIT, Head.AUDIT_GENESIS)
+    found = {row.name: row for row in connection.execute(select(heads).where(heads.c.name.in_(names)))}
+    if len(found) != len(names):
+        raise StoreError("the live store has no audit chain; run `cbp materialize` or start the API first")
+    last, genesis = found[Head.AUDIT], found[Head.AUDIT_GENESIS]
+    return AuditHead(bytes(genesis.hash), int(last.value), bytes(last.hash), unshipped_records(connection))
+
+
+def unshipped_records(connection: Connection, *, limit: int | None = None) -> tuple[tuple[int, bytes], ...]:
+    """Number and sealed bytes of the records in the outbox, in order."""
+    rows = connection.execute(
+        select(outbox.c.sequence, outbox.c.record).order_by(outbox.c.sequence).limit(limit)
+    )
+    return tuple((int(row.sequence), bytes(row.record)) for row in rows)
+
+
+def clear_shipped(connection: Connection, *, through: int) -> None:
+    """Remove records up to and including number `through` from the outbox."""
+    connection.execute(delete(outbox).where(outbox.c.sequence <= through))
+
+
+def count_decisions(connection: Connection) -> int:
+    """Count decided transactions."""
+    return int(connection.execute(select(func.count()).select_from(decisions)).scalar_one())

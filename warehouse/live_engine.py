@@ -1,0 +1,164 @@
+"""Connections to the live store: three kinds of transaction, the same on SQLite and PostgreSQL.
+
+``reading``
+    A snapshot; never waits for a writer.
+``writing``
+    Takes the one writer's place at once (SQLite: BEGIN IMMEDIATE), so that nobody fails half-way for having
+    read first. Survives the death of the process, not yet a power failure.
+``durable``
+    The same, and its commit returns only when it (and with it every commit before it) is on the disk.
+
+SQLite's hooks are those that SQLAlchemy documents for taking over transaction control from the driver.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, TextClause, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from warehouse.errors import StoreError
+
+BUSY_TIMEOUT_SECONDS: Final = 10.0
+_CACHE_KIBIBYTES: Final = 32 * 1024
+_BEGIN = "live_store_begin"
+_SYNCHRONOUS = "live_store_synchronous"
+
+
+class LiveEngine:
+    """Opens transactions on one live store; safe to share between threads, not across a fork.
+
+    Parameters
+    ----------
+    url : str
+        SQLAlchemy URL.
+    """
+
+    def __init__(self, url: str) -> None:
+        parsed = make_url(url)
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self.path = Path(parsed.database) if self.is_sqlite and parsed.database else None
+        connect_args = {"timeout": BUSY_TIMEOUT_SECONDS} if self.is_sqlite else {}
+        self._engine = create_engine(parsed, connect_args=connect_args, pool_size=8, max_overflow=24)
+        if self.is_sqlite:
+            event.listen(self._engine, "connect", _prepare_sqlite)
+            event.listen(self._engine, "begin", _begin_sqlite)
+        self._writer = self._engine.execution_options(**{_BEGIN: "IMMEDIATE"})
+        self._durable = self._engine.execution_options(**{_BEGIN: "IMMEDIATE", _SYNCHRONOUS: "FULL"})
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Open a snapshot to read from."""
+        with _as_store_errors("read"), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Open a write transaction; commits at the end of the block."""
+        with _as_store_errors("written"), self._writer.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def durable(self) -> Iterator[Connection]:
+        """Open a write transaction whose commit is on the disk before the block is left."""
+        with _as_store_errors("written"), self._durable.begin() as connection:
+            yield connection
+
+    def use_write_ahead_log(self) -> None:
+        """Let readers and the writer work side by side (SQLite); the mode stays with the file."""
+        if self.path is None:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
+        while True:  # SQLite's busy timeout does not cover this one statement
+            try:
+                with sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_SECONDS) as connection:
+                    connection.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.OperationalError as error:
+                if time.monotonic() > deadline:
+                    raise StoreError(f"the live store {self.path} can't be opened: {error}") from error
+                time.sleep(0.02)
+            else:
+                return
+            finally:
+                if "connection" in locals():
+                    connection.close()
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self._engine.dispose()
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # the "begin" hook begins
+    connection.execute(f"PRAGMA cache_size=-{_CACHE_KIBIBYTES}")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    has_square_root = connection.execute(
+        "select 1 from pragma_function_list where name = 'sqrt' limit 1"
+    ).fetchone()
+    if has_square_root is None:  # SQLite may be built without its math functions
+        connection.create_function("sqrt", 1, _square_root, deterministic=True)
+
+
+def _square_root(value: float | None) -> float | None:
+    return None if value is None or value < 0 else math.sqrt(value)
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    synchronous = options.get(_SYNCHRONOUS, "NORMAL")
+    if connection.info.get(_SYNCHRONOUS, "NORMAL") != synchronous:
+        connection.exec_driver_sql(f"PRAGMA synchronous={synchronous}")
+        connection.info[_SYNCHRONOUS] = synchronous
+    connection.exec_driver_sql(f"BEGIN {options.get(_BEGIN, 'DEFERRED')}")
+
+
+@contextmanager
+def _as_store_errors(done: str) -> Iterator[None]:
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+        cause = getattr(error, "orig", None) or error
+        raise StoreError(f"the live store can't be {done}: {cause}") from error
+
+
+def run_text(
+    connection: Connection, sql: str, parameters: Mapping[str, Any]
+) -> tuple[list[str], Sequence[Sequence[Any]]]:
+    """Run a compiled text with named binds and return its column names and rows.
+
+    On SQLite the driver's own cursor is used: it caches the prepared statement by text, and a text of a
+    hundred features is not taken apart on every call.
+    """
+    raw = driver_connection(connection)
+    if raw is not None:
+        cursor = raw.execute(sql, parameters)
+        return [column[0] for column in cursor.description], cursor.fetchall()
+    result = connection.execute(_text(sql), parameters)
+    return list(result.keys()), result.fetchall()
+
+
+def driver_connection(connection: Connection) -> sqlite3.Connection | None:
+    """SQLite's own connection below `connection`; None on another database."""
+    if connection.dialect.name != "sqlite":
+        return None
+    if not connection.in_transaction():
+        connection.begin()
+    raw = connection.connection.driver_connection
+    if not isinstance(raw, sqlite3.Connection):
+        raise StoreError(f"expected a connection of the module sqlite3, got {type(raw).__name__}")
+    return raw
+
+
+@lru_cache(maxsize=32)
+def _text(sql: str) -> TextClause:
+    return text(sql)

@@ -1,0 +1,64 @@
+"""Closes the loop: what the API scored, and the labels it was told, land as a batch like any file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sqlalchemy import make_url
+
+from warehouse.canonical import LABELS_FILE, REPORT_FILE, TRANSACTIONS_FILE
+from warehouse.landing import publish_batch
+from warehouse.live_store import LiveStore
+from warehouse.settings import Settings
+
+
+@dataclass(frozen=True)
+class LandedFromLive:
+    """Scored events and labels that came into the landing."""
+
+    events: int
+    labels: int
+
+
+def land_scored(settings: Settings) -> LandedFromLive:
+    """Land scored events and labels that are not landed yet.
+
+    A kill between the batch's rename and the store's mark lands the same rows once more with the next
+    run: staging keeps the first of each.
+    """
+    if not _has_live_store(settings):
+        return LandedFromLive(events=0, labels=0)
+    store = LiveStore.open(settings)
+    try:
+        store.create_tables()
+        first_event, first_label = store.landed_events(), store.landed_labels()
+        events = store.events_after(first_event)
+        labels, last_label = store.labels_after(first_label)
+        if not events.num_rows and not labels.num_rows:
+            return LandedFromLive(events=0, labels=0)
+        last_event = events["source_order"][-1].as_py() if events.num_rows else first_event
+        landed = LandedFromLive(events=events.num_rows, labels=labels.num_rows)
+        publish_batch(
+            settings,
+            f"live-{last_event}-{last_label}",
+            write=lambda folder: _write(folder, events, labels, landed),
+        )
+        store.mark_landed(events_through=last_event, labels_through=last_label)
+        return landed
+    finally:
+        store.close()
+
+
+def _has_live_store(settings: Settings) -> bool:
+    url = make_url(settings.live_store_url)
+    return url.get_backend_name() != "sqlite" or Path(url.database or "").is_file()
+
+
+def _write(folder: Path, events: pa.Table, labels: pa.Table, landed: LandedFromLive) -> None:
+    pq.write_table(events, folder / TRANSACTIONS_FILE, compression="zstd")
+    pq.write_table(labels, folder / LABELS_FILE, compression="zstd")
+    (folder / REPORT_FILE).write_text(json.dumps({"source": "live", **asdict(landed)}), encoding="utf-8")

@@ -1,0 +1,170 @@
+"""Bulk ways in and out of the live store: history in, scored events and labels out, old rows away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy import Connection, and_, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import Insert
+
+from warehouse.canonical import LABEL_SCHEMA, SOURCE_API, TRANSACTION_SCHEMA
+from warehouse.live_engine import LiveEngine
+from warehouse.live_events import attributes_json
+from warehouse.live_schema import Head, decisions, events, heads, labels
+
+SOURCE_WAREHOUSE: Final = "warehouse"
+LIVE_HORIZON_US: Final = 30 * 86_400_000_000
+ALLOWED_LATENESS_US: Final = 7 * 86_400_000_000
+DECISION_RETENTION_US: Final = 400 * 86_400_000_000
+_ROWS_PER_COMMIT: Final = 50_000
+
+_PLAIN_COLUMNS: Final = (
+    "transaction_id",
+    "customer_id",
+    "merchant_id",
+    "event_us",
+    "amount_minor",
+    "currency",
+    "category",
+    "channel",
+    "country",
+    "latitude",
+    "longitude",
+    "ingested_us",
+)
+
+
+def backfill(engine: LiveEngine, table: pa.Table, *, progress: Callable[[int], None] | None = None) -> int:
+    """Insert history; see `LiveStore.backfill`."""
+    ordered = table.sort_by(
+        [("ingested_us", "ascending"), ("event_us", "ascending"), ("transaction_id", "ascending")]
+    )
+    inserted = 0
+    for start in range(0, ordered.num_rows, _ROWS_PER_COMMIT):
+        part = ordered.slice(start, _ROWS_PER_COMMIT)
+        with engine.writing() as connection:
+            inserted += _insert_history(connection, part)
+        if progress is not None:
+            progress(start + part.num_rows)
+    return inserted
+
+
+def _insert_history(connection: Connection, part: pa.Table) -> int:
+    first_seq = _take_sequence(connection, part.num_rows)
+    columns: dict[str, Sequence[Any]] = {
+        "arrival_seq": range(first_seq, first_seq + part.num_rows),
+        **{name: part.column(name).to_pylist() for name in _PLAIN_COLUMNS},
+        "latitude_e6": _micro_degrees(part.column("latitude")),
+        "longitude_e6": _micro_degrees(part.column("longitude")),
+        "attributes_number": _attributes(part, "attributes_number"),
+        "attributes_text": _attributes(part, "attributes_text"),
+        "source": [SOURCE_WAREHOUSE] * part.num_rows,
+    }
+    columns = {column.name: columns[column.name] for column in events.c if column.name in columns}
+    statement = str(_insert_or_ignore(connection, tuple(columns)).compile(dialect=connection.dialect))
+    if connection.dialect.paramstyle == "qmark":
+        # The driver takes plain tuples: a dictionary a row costs more than the insert itself.
+        cursor = connection.connection.cursor()
+        cursor.executemany(statement, zip(*columns.values(), strict=True))
+        return int(cursor.rowcount)
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return int(connection.execute(_insert_or_ignore(connection, tuple(columns)), rows).rowcount)
+
+
+def _insert_or_ignore(connection: Connection, columns: Sequence[str]) -> Insert:
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(events).values(dict.fromkeys(columns))
+    return statement.on_conflict_do_nothing(index_elements=["transaction_id"])
+
+
+def _take_sequence(connection: Connection, count: int) -> int:
+    last: int = connection.execute(
+        select(heads.c.value).where(heads.c.name == Head.ARRIVAL).with_for_update()
+    ).scalar_one()
+    connection.execute(update(heads).where(heads.c.name == Head.ARRIVAL).values(value=last + count))
+    return last + 1
+
+
+def _micro_degrees(degrees: pa.ChunkedArray) -> list[int | None]:
+    values = pc.floor(pc.add(pc.multiply(degrees.cast(pa.float64()), 1e6), 0.5))
+    rounded: list[int | None] = values.cast(pa.int64()).to_pylist()
+    return rounded
+
+
+def _attributes(part: pa.Table, name: str) -> list[str | None]:
+    if name not in part.column_names or not any(len(chunk.keys) for chunk in part.column(name).chunks):
+        return [None] * part.num_rows
+    return [attributes_json(dict(pairs)) if pairs else None for pairs in part.column(name).to_pylist()]
+
+
+def events_after(engine: LiveEngine, seq: int) -> pa.Table:
+    """Events to land; see `LiveStore.events_after`."""
+    last_seq = _durable_head(engine, Head.ARRIVAL)
+    query = (
+        select(events)
+        .where(events.c.arrival_seq > seq, events.c.arrival_seq <= last_seq, events.c.source == SOURCE_API)
+        .order_by(events.c.arrival_seq)
+    )
+    with engine.reading() as connection:
+        rows = connection.execute(query).mappings().all()
+    columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in _PLAIN_COLUMNS}
+    for name in ("attributes_number", "attributes_text"):
+        columns[name] = [_pairs(row[name]) for row in rows]
+    columns["source"] = [SOURCE_API] * len(rows)
+    columns["source_order"] = [row["arrival_seq"] for row in rows]
+    return pa.table(columns, schema=TRANSACTION_SCHEMA)
+
+
+def _pairs(stored: str | None) -> list[tuple[str, Any]]:
+    return list(json.loads(stored).items()) if stored else []
+
+
+def labels_after(engine: LiveEngine, seq: int) -> tuple[pa.Table, int]:
+    """Labels to land and the number of the last; see `LiveStore.labels_after`."""
+    last_seq = _durable_head(engine, Head.LABEL)
+    query = select(labels).where(labels.c.label_seq > seq, labels.c.label_seq <= last_seq)
+    with engine.reading() as connection:
+        rows = connection.execute(query.order_by(labels.c.label_seq)).mappings().all()
+    columns = {name: [row[name] for row in rows] for name in LABEL_SCHEMA.names}
+    return pa.table(columns, schema=LABEL_SCHEMA), last_seq
+
+
+def _durable_head(engine: LiveEngine, name: str) -> int:
+    """Read a counter and make everything up to it durable: what is landed must not be forgotten here."""
+    with engine.durable() as connection:
+        row = heads.c.name == name
+        connection.execute(update(heads).where(row).values(value=heads.c.value))
+        return int(connection.execute(select(heads.c.value).where(row)).scalar_one())
+
+
+def add_labels(engine: LiveEngine, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert labels; see `LiveStore.add_labels`."""
+    with engine.durable() as connection:
+        head = heads.c.name == Head.LABEL
+        last = connection.execute(select(heads.c.value).where(head).with_for_update()).scalar_one()
+        connection.execute(update(heads).where(head).values(value=last + len(rows)))
+        numbered = [{**row, "label_seq": last + 1 + offset} for offset, row in enumerate(rows)]
+        connection.execute(insert(labels), numbered)
+
+
+def prune(engine: LiveEngine, horizon_us: int, *, decided_before_us: int | None) -> tuple[int, int]:
+    """Delete old events and decisions; see `LiveStore.prune`."""
+    deleted_events = deleted_decisions = 0
+    with engine.writing() as connection:
+        landed = connection.execute(
+            select(heads.c.value).where(heads.c.name == Head.LANDED_EVENT)
+        ).scalar_one()
+        is_landed = (events.c.source != SOURCE_API) | (events.c.arrival_seq <= landed)
+        deleted_events = connection.execute(
+            delete(events).where(and_(events.c.event_us < horizon_us, is_landed))
+        ).rowcount
+        if decided_before_us is not None:
+            deleted_decisions = connection.execute(
+                delete(decisions).where(decisions.c.decided_us < decided_before_us)
+            ).rowcount
+    return int(deleted_events), int(deleted_decisions)
