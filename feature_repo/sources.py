@@ -1,0 +1,22 @@
+"""Sources: the Parquet file in which each feature model lands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from feast import FileSource
+from feast.data_format import ParquetFormat
+
+from feature_repo.manifest import EVENT_TIMESTAMP, FeatureModel
+
+
+def build_source(model: FeatureModel, features_dir: Path) -> FileSource:
+    """Source of one feature model: ``<features_dir>/<model>.parquet``."""
+    return FileSource(
+        name=model.name,
+        path=str(features_dir / f"{model.name}.parquet"),
+        file_format=ParquetFormat(),
+        timestamp_field=EVENT_TIMESTAMP,
+        created_timestamp_column=model.created_timestamp,
+        description=model.description,
+    )

@@ -1,0 +1,76 @@
+"""The Parquet files behind a Feast `FileSource`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from feast import FileSource
+from feast.data_format import ParquetFormat
+from feast.data_source import DataSource
+from feast.repo_config import RepoConfig
+
+from warehouse.errors import InputError, OperationError
+
+COLUMNS_AT_A_TIME = 8
+
+
+def file_source(source: DataSource | None) -> FileSource:
+    """Check that a source is Parquet in files.
+
+    Raises
+    ------
+    InputError
+        It is another kind of source.
+    """
+    if not isinstance(source, FileSource) or not isinstance(
+        source.file_format or ParquetFormat(), ParquetFormat
+    ):
+        raise InputError(f"expected a FileSource of Parquet, got {type(source).__name__}")
+    return source
+
+
+def files_of(source: FileSource, config: RepoConfig) -> list[Path]:
+    """Files of a source: the file itself, or all of a folder, sorted by path; none when it isn't there."""
+    path = Path(FileSource.get_uri_for_file_path(config.repo_path, source.path))
+    return sorted(path.glob("**/*.parquet")) if path.is_dir() else [path] if path.is_file() else []
+
+
+def existing_files(source: FileSource, config: RepoConfig) -> list[Path]:
+    """Files of a source, at least one.
+
+    Raises
+    ------
+    OperationError
+        There is none.
+    """
+    files = files_of(source, config)
+    if not files:
+        raise OperationError(f"feature file {source.path} isn't there: run `dbt run` or `cbp build` first")
+    return files
+
+
+def fingerprints(files: Sequence[Path]) -> list[tuple[int, int, int]]:
+    """Return what changes when a file is replaced: inode, time of change (ns) and size (bytes)."""
+    return [(status.st_ino, status.st_mtime_ns, status.st_size) for status in (file.stat() for file in files)]
+
+
+def column_in_file(source: FileSource, name: str) -> str:
+    """Name of a column in the file, which the source's field mapping may have renamed."""
+    return {new: old for old, new in (source.field_mapping or {}).items()}.get(name, name)
+
+
+def take_columns(
+    files: Sequence[Path], columns: dict[str, str], rows: pa.ChunkedArray
+) -> list[tuple[str, pa.ChunkedArray]]:
+    """Take columns by row number, a few at a time: the peak is the result and those few."""
+    indices = rows.combine_chunks()
+    taken = []
+    names = list(columns)
+    for first in range(0, len(names), COLUMNS_AT_A_TIME):
+        some = names[first : first + COLUMNS_AT_A_TIME]
+        wide = pa.concat_tables([pq.read_table(file, columns=some, partitioning=None) for file in files])
+        taken += [(columns[name], wide[name].combine_chunks().take(indices)) for name in some]
+    return taken
