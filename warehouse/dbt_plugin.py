@@ -25,7 +25,9 @@ class Plugin(BasePlugin):
 
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
         """Register the function that the features' post-hook calls."""
-        conn.create_function("publish_feature", self._publish_feature, ["VARCHAR"], "VARCHAR", side_effects=True)
+        conn.create_function(
+            "publish_feature", self._publish_feature, ["VARCHAR"], "VARCHAR", side_effects=True
+        )
 
     def _publish_feature(self, model: str) -> str:
         incoming = self.settings.features_dir / f".{model}.incoming"

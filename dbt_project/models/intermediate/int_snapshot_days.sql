@@ -17,8 +17,7 @@ bounds as (
 -- A day's snapshot holds the day whole, so today has none yet.
 final as (
 
-    select
-        cast(unnest(range(first_day, least(last_day, today - 1) + 1)) as bigint) as day
+    select cast(unnest(range(first_day, least(last_day, today - 1) + 1)) as bigint) as day
     from bounds
 
 )

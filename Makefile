@@ -1,0 +1,48 @@
+# Every target sets up what it needs, once: .venv is rebuilt only when pyproject.toml or constraints.txt change.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# torch comes first and by exact version: a bare `torch` brings gigabytes of CUDA (README, "Set-up").
+TORCH := $(shell grep '^torch==' constraints.txt)
+NAME ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-services lint serve bench clean
+
+help: ## Show what there is to make
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
+
+setup: $(READY) ## Create the environment .venv
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check '$(TORCH)' -c constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY) ## Run the main job end to end: from raw payments to scored payments over HTTP
+	$(BIN)/cbp demo $(DEMO)
+
+test: $(READY) ## Run all tests that need no service besides the product's own
+	$(BIN)/python -m pytest
+
+test-services: $(READY) ## Run the tests that need heavier services
+	$(BIN)/python -m pytest -m services
+
+lint: $(READY) ## Check style, types and SQL
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/sqlfluff lint dbt_project --processes 2 --disable-progress-bar
+
+serve: $(READY) ## Serve the API on http://127.0.0.1:8000, with fresh local secrets in .env on first use
+	@test -f .env || (umask 077 && $(BIN)/cbp keys generate > .env && echo 'Wrote fresh secrets to .env')
+	$(BIN)/cbp serve
+
+bench: $(READY) ## Run the benchmarks, or one of them: make bench NAME=simulate
+	$(BIN)/python -m bench $(NAME)
+
+clean: ## Remove the environment, caches and all state below data/
+	rm -rf $(VENV) data target logs .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

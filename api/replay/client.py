@@ -1,0 +1,86 @@
+"""Sends transactions to the API as any client would, and measures each request."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import httpx
+import pyarrow as pa
+
+from warehouse.errors import OperationError
+
+_CANONICAL_FIELDS = (
+    "transaction_id",
+    "customer_id",
+    "merchant_id",
+    "event_us",
+    "amount_minor",
+    "currency",
+    "category",
+    "channel",
+    "country",
+    "latitude",
+    "longitude",
+)
+
+
+class ScoringClient:
+    """One connection to the API.
+
+    Parameters
+    ----------
+    url : str
+        Base URL.
+    api_key : str
+        Exchanged for a token at once.
+
+    Attributes
+    ----------
+    latencies_ms : list of float
+        Wall-clock time of each ``POST /predict``, in order.
+    """
+
+    def __init__(self, url: str, api_key: str) -> None:
+        self._http = httpx.Client(base_url=url, timeout=60.0)
+        token = self._answer("/token", {"api_key": api_key})["access_token"]
+        self._http.headers["Authorization"] = f"Bearer {token}"
+        self.latencies_ms: list[float] = []
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def predict(self, transactions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Score transactions; returns one prediction for each, in order.
+
+        Raises
+        ------
+        OperationError
+            When the API does not answer 200.
+        """
+        started = time.perf_counter()
+        answer = self._answer("/predict", {"transactions": list(transactions)})
+        self.latencies_ms.append((time.perf_counter() - started) * 1000.0)
+        predictions: list[dict[str, Any]] = answer["predictions"]
+        return predictions
+
+    def _answer(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        response = self._http.post(path, json=body)
+        if response.status_code != httpx.codes.OK:
+            raise OperationError(f"POST {path}: expected 200, got {response.status_code}: {response.text}")
+        answer: dict[str, Any] = response.json()
+        return answer
+
+
+def requests_from(table: pa.Table) -> Iterable[dict[str, Any]]:
+    """Transactions of a canonical table in the API's form: fields that are null are left out."""
+    maps = [name for name in ("attributes_number", "attributes_text") if name in table.column_names]
+    fields = [name for name in _CANONICAL_FIELDS if name in table.column_names]
+    for row in table.select([*fields, *maps]).to_pylist():
+        request = {name: row[name] for name in fields if row[name] is not None}
+        attributes = {key: value for name in maps for key, value in row[name] or ()}
+        if attributes:
+            request["attributes"] = attributes
+        yield request

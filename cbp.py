@@ -1,0 +1,230 @@
+"""The command line: composes the parts, holds no logic.
+
+Exit codes: 0 done, 1 the work failed, 2 the input was wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from dotenv import load_dotenv
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from warehouse.errors import CbpError, InputError
+from warehouse.settings import PROJECT_ROOT, Settings
+
+# What a person watches goes to standard error, what a program reads goes to standard output.
+console = Console()
+watching = Console(stderr=True)
+
+
+class Commands(click.Group):
+    """A group that turns our errors into one line and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            _fail(error, 2)
+        except CbpError as error:
+            _fail(error, 1)
+
+
+def _fail(error: CbpError, code: int) -> None:
+    watching.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+    sys.exit(code)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Profile customers' behaviour and score payments for fraud.
+
+    State lives below CBP_HOME (by default data/), models below CBP_MODELS, reports below CBP_REPORTS.
+    Settings may stand in a file .env in the project's root.
+    """
+    load_dotenv(PROJECT_ROOT / ".env")
+    context.obj = Settings.from_environment()
+
+
+def _time_us(context: click.Context, parameter: click.Parameter, value: datetime | None) -> int | None:
+    del context, parameter
+    return None if value is None else int(value.replace(tzinfo=UTC).timestamp()) * 1_000_000
+
+
+def _time_option(name: str, text: str) -> Callable[[Any], Any]:
+    formats = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
+    return click.option(name, type=click.DateTime(formats), callback=_time_us, help=f"{text} (UTC).")
+
+
+@contextmanager
+def _progress(title: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """Show progress; the yielded function takes `done`, `total`, `what` or `advance`."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[what]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=watching, transient=True) as bar:
+        task = bar.add_task(title, total=total, what="")
+
+        def update(
+            done: int | None = None, total: int | None = None, what: str = "", advance: int | None = None
+        ) -> None:
+            bar.update(task, completed=done, total=total, what=what, advance=advance)
+
+        yield update
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--customers", default=5_000, show_default=True, help="Number of customers.")
+@click.option("--merchants", default=10_000, show_default=True, help="Number of merchants.")
+@click.option("--days", default=183, show_default=True, help="Number of days.")
+@click.option("--seed", default=0, show_default=True, help="Same seed, same bytes.")
+@click.option("--dirt", default=0.0, show_default=True, help="Share of payments that get dirt, 0 to 1.")
+def simulate(file: Path, customers: int, merchants: int, days: int, seed: int, dirt: float) -> None:
+    """Simulate payments with frauds into FILE (.parquet, .csv, .ndjson; text also .gz or .zst).
+
+    Example: cbp simulate payments.parquet --customers 1000 --days 60 --dirt 0.01
+    """
+    from warehouse.simulate import simulate as run
+
+    with watching.status("simulating"):
+        result = run(file, customers=customers, merchants=merchants, days=days, seed=seed, dirt=dirt)
+    share = result.frauds / max(result.payments, 1)
+    console.print(f"{result.path}: {result.rows:,} rows, {result.frauds:,} frauds ({share:.2%} of payments)")
+    for kind, count in result.dirt.items():
+        console.print(f"  {kind}: {count:,}")
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--mapping", help="A preset's name or a YAML file; by default recognised from the columns.")
+@click.pass_obj
+def ingest(settings: Settings, files: tuple[Path, ...], mapping: str | None) -> None:
+    """Land raw FILES (CSV, NDJSON, JSON, Parquet; plain, .gz or .zst).
+
+    Example: cbp ingest payments.parquet more.csv.gz --mapping canonical
+    """
+    from warehouse.ingest import ingest as run
+
+    with watching.status("ingesting"):
+        report = run(settings, files, mapping=mapping)
+    table = Table("file", "accepted", "duplicates", "quarantined", "batch")
+    for file in report.files:
+        batch = f"{file.batch} (already landed)" if file.already_landed else str(file.batch or "")
+        table.add_row(file.file, f"{file.accepted:,}", f"{file.duplicates:,}", f"{file.quarantined:,}", batch)
+    console.print(table)
+    report.raise_on_failure()
+
+
+@main.command()
+@_time_option("--as-of", "Build as if it were this instant")
+@click.option("--full-refresh", is_flag=True, help="Rebuild incremental models from nothing.")
+@click.pass_obj
+def build(settings: Settings, as_of: int | None, full_refresh: bool) -> None:
+    """Land what was scored, run dbt with its tests, compile the live SQL, publish the warehouse.
+
+    Example: cbp build
+    """
+    from warehouse.building import build as run
+
+    with _progress("building") as update:
+        result = run(
+            settings,
+            as_of_us=as_of,
+            full_refresh=full_refresh,
+            progress=lambda what, done, total: update(done, total, what),
+        )
+    table = Table("published table", "rows")
+    for name, rows in result.published.items():
+        table.add_row(name, f"{rows:,}")
+    console.print(table)
+    console.print(
+        f"{result.nodes} models and tests passed; landed {result.landed.events:,} scored transactions "
+        f"and {result.landed.labels:,} labels"
+    )
+
+
+@main.command()
+@_time_option("--until", "Serve the profiles that count at this instant; by default now")
+@click.pass_obj
+def materialize(settings: Settings, until: int | None) -> None:
+    """Register the features, load profiles into the online store and history into the live store.
+
+    Example: cbp materialize
+    """
+    from ml import features
+    from warehouse.live_backfill import backfill_live_windows
+
+    until_us = int(datetime.now(UTC).timestamp()) * 1_000_000 if until is None else until
+    with _progress("materializing") as update:
+        features.apply(settings)
+        counts = features.materialize(
+            settings, until_us=until_us, progress=lambda view, rows: update(advance=rows, what=view)
+        )
+    with _progress("loading live history") as update:
+        loaded = backfill_live_windows(settings, progress=update)
+    for view, rows in counts.items():
+        console.print(f"{view}: {rows:,} rows online")
+    console.print(f"live store: {loaded:,} transactions added")
+
+
+@main.command()
+@click.option("--protocol", help="How time is split: handbook or latest; by default as the mapping says.")
+@_time_option("--as-of", "Only labels known by this instant train; by default the last transaction's time")
+@click.option("--seed", default=0, show_default=True, help="Same seed, same hashes.")
+@click.option("--promote/--no-promote", default=True, show_default=True, help="Serve the new model at once.")
+@click.pass_obj
+def train(settings: Settings, protocol: str | None, as_of: int | None, seed: int, promote: bool) -> None:
+    """Train the hybrid model, evaluate it, and publish it as a bundle.
+
+    Example: cbp train --as-of 2018-08-01
+    """
+    from ml import bundles
+    from ml.training import train as run
+
+    with _progress("training") as update:
+        result = run(
+            settings,
+            protocol=protocol,
+            as_of_us=as_of,
+            seed=seed,
+            progress=lambda what, done, total: update(done, total, what),
+        )
+    table = Table("", "rows", "frauds")
+    table.add_row("train", f"{result.train_rows:,}", f"{result.train_frauds:,}")
+    table.add_row("test", f"{result.test_rows:,}", f"{result.test_frauds:,}")
+    console.print(table)
+    console.print(
+        f"on the test days: AUC ROC {result.evaluation.auc_roc:.3f}, "
+        f"average precision {result.evaluation.average_precision:.3f}, "
+        f"CP@100 {result.evaluation.card_precision_at_100:.3f}"
+    )
+    if promote:
+        bundles.promote(settings, result.bundle_dir)
+    console.print(f"bundle {result.bundle_dir}{' (promoted)' if promote else ''}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Native runtimes: what scores at serving time, and what the estimators themselves score with.
+
+Nothing here imports scikit-learn, pandas or torch. Each runtime is loaded from bytes whose hash was checked before
+(law 9 of the design) and takes the float32 matrix of its inputs. A row scores the same bits alone or in a batch: every
+runtime walks its trees row by row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.errors import BundleError
+from ml.lightgbm_native import NativeBooster
+from ml.matrix import Float32Matrix, Float64Vector
+
+ISOLATION_FOREST: Final = "isolation_forest"
+LIGHTGBM: Final = "lightgbm"
+
+
+class Runtime(Protocol):
+    """A loaded model: float32 inputs of shape (n, n_inputs) to one float64 output a row."""
+
+    n_inputs: int
+
+    def run(self, X: Float32Matrix) -> Float64Vector:
+        """Return one number a row."""
+
+
+class ExplainingRuntime(Runtime, Protocol):
+    """A runtime with exact contributions."""
+
+    def contributions(self, X: Float32Matrix) -> npt.NDArray[np.float64]:
+        """Return (n, n_inputs + 1): contributions to the margin, the last column the base value."""
+
+
+class IsolationForestRuntime:
+    """Trees of an isolation forest in Treelite, after filling missing values.
+
+    The forest's Treelite model returns 2 ** (-mean depth / c(max_samples)), which is scikit-learn's ``-score_samples``
+    [1]_ and lies in (0, 1].
+
+    Parameters
+    ----------
+    checkpoint : bytes
+        Treelite checkpoint.
+    fill : ndarray of float32, shape (n_inputs,)
+        What stands for a missing value of each input.
+    threads : int, default=1
+        Threads to score with; the result does not depend on it.
+
+    References
+    ----------
+    .. [1] Liu, Ting and Zhou, "Isolation Forest", ICDM 2008, section 2.
+    """
+
+    def __init__(self, checkpoint: bytes, fill: Float32Matrix, *, threads: int = 1) -> None:
+        import treelite
+
+        self._model = treelite.Model.deserialize_bytes(checkpoint)
+        self._fill = np.asarray(fill, dtype=np.float32)
+        self._threads = threads
+        self.n_inputs = int(self._model.num_feature)
+        if self._fill.shape != (self.n_inputs,):
+            raise BundleError(f"expected {self.n_inputs} fill values for the forest, got {self._fill.size}")
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> IsolationForestRuntime:
+        """Load from the files of a bundle's step: ``trees`` and ``fill`` (a JSON list)."""
+        fill = np.asarray(json.loads(files["fill"]), dtype=np.float64).astype(np.float32)
+        return cls(files["trees"], fill)
+
+    def run(self, X: Float32Matrix) -> Float64Vector:
+        """Return the anomaly score of each row, in (0, 1]."""
+        from treelite import gtil
+
+        filled = np.where(np.isnan(X), self._fill, X)
+        scores: Float64Vector = gtil.predict(self._model, filled, nthread=self._threads).reshape(-1)
+        return scores
+
+
+class LightGBMRuntime:
+    """A LightGBM binary classifier, from its native text.
+
+    Parameters
+    ----------
+    text : bytes
+        The model's text.
+    """
+
+    def __init__(self, text: bytes) -> None:
+        self._booster = NativeBooster(text)
+        self.n_inputs = self._booster.n_features
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> LightGBMRuntime:
+        """Load from the files of a bundle's step: ``trees``."""
+        return cls(files["trees"])
+
+    def run(self, X: Float32Matrix) -> Float64Vector:
+        """Return the probability of fraud of each row."""
+        return self._booster.predict(X)
+
+    def contributions(self, X: Float32Matrix) -> npt.NDArray[np.float64]:
+        """Return exact tree contributions to the log odds (TreeSHAP, Lundberg 2018), the last column the base value."""
+        return self._booster.contributions(X)
+
+
+_LOADERS: Final[dict[str, Callable[[Mapping[str, bytes]], Any]]] = {
+    ISOLATION_FOREST: IsolationForestRuntime.from_files,
+    LIGHTGBM: LightGBMRuntime.from_files,
+}
+
+
+def load_runtime(kind: str, files: Mapping[str, bytes]) -> Any:
+    """Load a step of a bundle.
+
+    Raises
+    ------
+    BundleError
+        When the kind is unknown or the files can't be parsed.
+    """
+    loader = _LOADERS.get(kind)
+    if loader is None:
+        raise BundleError(f"expected a model of kind {sorted(_LOADERS)}, got {kind!r}; train again or update")
+    try:
+        return loader(files)
+    except BundleError:
+        raise
+    except Exception as error:
+        raise BundleError(f"the {kind} model can't be loaded: {error}") from error

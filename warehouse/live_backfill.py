@@ -1,0 +1,52 @@
+"""Gives the live store the recent history that its windows look back on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import duckdb
+
+from warehouse.canonical import TRANSACTION_SCHEMA
+from warehouse.errors import BuildError
+from warehouse.live_store import LiveStore
+from warehouse.live_transfer import ALLOWED_LATENESS_US, LIVE_HORIZON_US
+from warehouse.settings import Settings
+
+
+def backfill_live_windows(settings: Settings, *, progress: Callable[[int], None] | None = None) -> int:
+    """Copy the last `live_horizon` plus allowed lateness of published transactions into the live store.
+
+    Parameters
+    ----------
+    settings : Settings
+        The home; its warehouse must be published.
+    progress : callable, optional
+        Called with the number of rows done.
+
+    Returns
+    -------
+    int
+        Rows that the live store did not have.
+
+    Raises
+    ------
+    BuildError
+        When nothing has been published yet.
+    """
+    if not settings.published_file.is_file():
+        raise BuildError(
+            f"there is no published warehouse at {settings.published_file}: run `cbp build` first"
+        )
+    columns = ", ".join(name for name in TRANSACTION_SCHEMA.names if name != "source_order")
+    with duckdb.connect(str(settings.published_file), read_only=True) as connection:
+        recent = connection.execute(
+            f"select {columns} from marts.fct_transactions "  # noqa: S608 - names of our own schema
+            "where event_us >= (select max(event_us) from marts.fct_transactions) - ?",
+            [LIVE_HORIZON_US + ALLOWED_LATENESS_US],
+        ).to_arrow_table()
+    store = LiveStore.open(settings)
+    try:
+        store.create_tables()
+        return store.backfill(recent, progress=progress)
+    finally:
+        store.close()
