@@ -73,6 +73,11 @@ class Settings:
         return self.home / "target"
 
     @property
+    def manifest_file(self) -> Path:
+        """dbt's manifest of the run that made the features."""
+        return self.dbt_target_dir / "manifest.json"
+
+    @property
     def feast_dir(self) -> Path:
         """Feast's registry and online store: treated as one."""
         return self.home / "feast"

@@ -7,3 +7,8 @@
 {% macro publish_feature(relation) -%}
     select publish_feature('{{ relation.identifier }}')
 {%- endmacro %}
+
+{# Leaves the manifest in the home, wherever dbt writes its artefacts. #}
+{% macro publish_manifest() -%}
+    select publish_manifest('{{ flags.TARGET_PATH or 'target' }}')
+{%- endmacro %}
