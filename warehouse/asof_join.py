@@ -11,11 +11,11 @@ microseconds.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 import pyarrow as pa
@@ -45,18 +45,23 @@ class EngineLimits:
 @contextmanager
 def open_engine(limits: EngineLimits) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open an in-memory DuckDB that keeps to `limits`, in UTC, and never installs an extension."""
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": limits.memory_limit,
-        # A folder for each process: DuckDB names its spill files alike everywhere and removes them on close.
-        "temp_directory": str(limits.temp_directory / str(os.getpid())),
-        "autoinstall_known_extensions": False,
-    }
-    if limits.threads is not None:
-        config["threads"] = limits.threads
-    with duckdb.connect(config=config) as connection:
-        # A naive time becomes a time with zone below: it is meant to be UTC, whatever the machine's zone.
-        connection.execute("set timezone = 'UTC'")
-        yield connection
+    limits.temp_directory.mkdir(parents=True, exist_ok=True)
+    # A folder of its own: DuckDB names its spill files alike everywhere.
+    with TemporaryDirectory(dir=limits.temp_directory) as spill_folder:
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": limits.memory_limit,
+            "temp_directory": spill_folder,
+            "autoinstall_known_extensions": False,
+        }
+        if limits.threads is not None:
+            config["threads"] = limits.threads
+        with duckdb.connect(config=config) as connection:
+            # A naive time becomes a time with zone below: it is meant to be UTC, whatever the machine's zone.
+            connection.execute("set timezone = 'UTC'")
+            # DuckDB compares all with all when it expects few rows, and of Arrow tables it always does: minutes,
+            # not tenths of a second.
+            connection.execute("set asof_loop_join_threshold = 0")
+            yield connection
 
 
 @dataclass(frozen=True)
