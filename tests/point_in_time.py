@@ -1,6 +1,7 @@
 """Random point-in-time joins: sources, views and entity rows with ties, TTL edges, nulls and several views.
 
-Times are microseconds after a start, from a small range, so that they often meet each other and the edges of the TTL.
+Times are microseconds after a start, from a small range, so that they often meet each other and the edges
+of the TTL.
 """
 
 from __future__ import annotations
@@ -95,8 +96,8 @@ def random_case(seed: int, folder: Path) -> Case:
             ),
         )
         if FIRST in entities and chance.random() < 0.3:
-            # An entity's key may stand in another column of the entity rows. Feast's DuckDB store takes a map that
-            # doesn't name every key for the whole key, so it names them all.
+            # An entity's key may stand in another column of the entity rows. Feast's DuckDB store takes a map
+            # that doesn't name every key for the whole key, so it names them all.
             keys = {field.name: field.name for field in view.entity_columns}
             view = view.with_join_key_map({**keys, "first_id": "other_id"})
         views.append(view)

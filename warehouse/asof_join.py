@@ -58,8 +58,8 @@ def open_engine(limits: EngineLimits) -> Iterator[duckdb.DuckDBPyConnection]:
         with duckdb.connect(config=config) as connection:
             # A naive time becomes a time with zone below: it is meant to be UTC, whatever the machine's zone.
             connection.execute("set timezone = 'UTC'")
-            # DuckDB compares all with all when it expects few rows, and of Arrow tables it always does: minutes,
-            # not tenths of a second.
+            # DuckDB compares all with all when it expects few rows, as it does of any Arrow table: that takes
+            # minutes instead of tenths of a second.
             connection.execute("set asof_loop_join_threshold = 0")
             yield connection
 
@@ -171,12 +171,15 @@ def _candidates_sql(source: SourceFiles, keys: Sequence[str], known_by_created_t
     higher rank never wins, so it goes; in what is left both valid time and rank rise, and the latest valid
     row wins.
     """
+    # DuckDB's ASOF join lets null meet null in any key but the first: rows with a null key must not be there.
+    present = " and ".join(f"{column} is not null" for column in (*keys, "event_us"))
     if not source.created_time:
-        return f"select *, event_us as valid_us from ({source.rows_sql()}) where event_us is not null"  # noqa: S608
+        return f"select *, event_us as valid_us from ({source.rows_sql()}) where {present}"  # noqa: S608
     valid = "greatest(event_us, created_us)" if known_by_created_time else "event_us"
     partition = f"partition by {', '.join(keys)}" if keys else ""
-    # greatest() skips nulls: a row whose created time isn't known was never known in time.
-    needed = "event_us is not null" + (" and created_us is not null" if known_by_created_time else "")
+    if known_by_created_time:
+        # greatest() skips nulls: a row whose created time isn't known was never known in time.
+        present += " and created_us is not null"
     return f"""
         select * from (
             select
@@ -184,7 +187,7 @@ def _candidates_sql(source: SourceFiles, keys: Sequence[str], known_by_created_t
                 {valid} as valid_us,
                 row_number() over ({partition} order by event_us, created_us nulls first, source_row) as rank
             from ({source.rows_sql()})
-            where {needed}
+            where {present}
         )
         qualify rank = max(rank) over (
             {partition} order by valid_us range between unbounded preceding and current row

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,9 +20,9 @@ CASES_PER_TEST = 20
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaseRegistry]:
+def registry(tmp_path_factory: pytest.TempPathFactory) -> BaseRegistry:
     folder = tmp_path_factory.mktemp("registry")
-    yield FeatureStore(config=repo_config(folder, {"type": "duckdb"})).registry
+    return FeatureStore(config=repo_config(folder, {"type": "duckdb"})).registry
 
 
 def _join(store: type[OfflineStore], config: RepoConfig, case: Case, registry: BaseRegistry) -> pa.Table:
