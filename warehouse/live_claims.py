@@ -1,7 +1,7 @@
 """Claiming: one short write transaction that gives transactions their place in the order of arrival.
 
 A claim is a promise to decide soon. Its row names a worker; when that worker is dead, or the lease has run
-out, the next who asks takes the claim over: same `arrival_seq`, hence the same windows, hence the same values.
+out, the next who asks takes the claim over: same `arrival_seq`, hence same windows, hence same values.
 
 Errors::
 
@@ -202,7 +202,7 @@ def _known_places(
         transaction_id = row["transaction_id"]
         if transaction_id in answers:
             continue
-        if stored_content_hash(row) != hashes[transaction_id]:
+        if stored_content_hash(dict(row)) != hashes[transaction_id]:
             raise _conflict(transaction_id)
         worker = row["worker"]
         if worker is not None and now_us - row["claimed_us"] < LEASE_US and is_worker_alive(worker):
@@ -218,7 +218,7 @@ def _known_hashes(connection: Connection, names: Sequence[str]) -> dict[str, byt
     for start in range(0, len(names), _IDS_PER_QUERY):
         some = list(names[start : start + _IDS_PER_QUERY])
         for row in connection.execute(select(events).where(events.c.transaction_id.in_(some))).mappings():
-            known[row["transaction_id"]] = stored_content_hash(row)
+            known[row["transaction_id"]] = stored_content_hash(dict(row))
         query = select(decisions.c.transaction_id, decisions.c.content_hash)
         for name, content_hash in connection.execute(query.where(decisions.c.transaction_id.in_(some))):
             known[name] = bytes(content_hash)

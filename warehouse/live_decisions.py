@@ -43,7 +43,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class SealedDecision:
-    """What sealing a decision gives: final answer, sealed record, and the hash that the next record follows."""
+    """Final answer, sealed record, and the hash that the next record follows."""
 
     answer: bytes
     record: bytes
@@ -61,11 +61,14 @@ def decide(connection: Connection, made: Sequence[Decision], *, seal: Seal, now_
     ).one()
     _give_up_claims(connection, made)
     sequence, previous_hash = int(head.value), bytes(head.hash)
-    decision_rows, outbox_rows = [], []
+    answers: list[bytes] = []
+    decision_rows: list[dict[str, object]] = []
+    outbox_rows: list[dict[str, object]] = []
     for decision in made:
         sequence += 1
         sealed = seal(decision, sequence, previous_hash)
         previous_hash = sealed.record_hash
+        answers.append(sealed.answer)
         outbox_rows.append({"sequence": sequence, "record": sealed.record})
         decision_rows.append(
             {
@@ -87,7 +90,7 @@ def decide(connection: Connection, made: Sequence[Decision], *, seal: Seal, now_
     connection.execute(
         update(heads).where(heads.c.name == Head.AUDIT).values(value=sequence, hash=previous_hash)
     )
-    return [row["answer"] for row in decision_rows]
+    return answers
 
 
 def _give_up_claims(connection: Connection, made: Sequence[Decision]) -> None:
@@ -135,7 +138,7 @@ def audit_head(connection: Connection) -> AuditHead:
 
 
 def unshipped_records(connection: Connection, *, limit: int | None = None) -> tuple[tuple[int, bytes], ...]:
-    """Number and sealed bytes of the records in the outbox, in order."""
+    """Read number and sealed bytes of the records in the outbox, in order."""
     rows = connection.execute(
         select(outbox.c.sequence, outbox.c.record).order_by(outbox.c.sequence).limit(limit)
     )

@@ -105,12 +105,12 @@ def event_row(
 
 
 def attributes_json(attributes: Mapping[str, Any]) -> str | None:
-    """Stored form of an attribute map; None when it is empty."""
+    """Return the stored form of an attribute map; None when it is empty."""
     return canonical_json(dict(attributes)) if attributes else None
 
 
 def stored_content_hash(row: Mapping[str, Any]) -> bytes:
-    """Content hash of a row of `events`: the stored one, or computed for a row that came from the warehouse."""
+    """Content hash of a row of `events`: the stored one, or computed for a row from the warehouse."""
     stored: bytes | None = row["content_hash"]
     if stored is not None:
         return bytes(stored)

@@ -53,7 +53,7 @@ events: Final = Table(
     Index("events_by_merchant", "merchant_id", "event_us"),
     Index("events_by_time", "event_us"),
 )
-"""One row per transaction that is known live. `content_hash` is null for rows that came from the warehouse."""
+"""One row per transaction that is known live; `content_hash` is null for rows from the warehouse."""
 
 claims: Final = Table(
     "claims",

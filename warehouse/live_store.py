@@ -1,8 +1,8 @@
 """The live store: events, claims, decisions, labels, API clients, audit outbox and heads.
 
-One object composes the parts; each part is a module of its own: `live_engine` (transactions), `live_claims`,
-`live_decisions`, `live_transfer` (bulk). Several processes and threads may use one store at once. Open it after
-a fork, never before.
+One object composes the parts, each a module of its own: `live_engine` (transactions), `live_claims`,
+`live_decisions`, `live_transfer` (bulk). Several processes and threads may use one store at once. Open it
+after a fork, never before.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class LiveStore:
     def claim(
         self, transactions: Sequence[Transaction], *, worker: str, now_us: int, live_sql: str
     ) -> list[Claim]:
-        """Give transactions their place in the order of arrival and read their windows: one short transaction.
+        """Give transactions their place in the order of arrival and read their windows, in one transaction.
 
         Parameters
         ----------
@@ -202,7 +202,7 @@ class LiveStore:
             return live_decisions.audit_head(connection)
 
     def unshipped_records(self, *, limit: int) -> tuple[tuple[int, bytes], ...]:
-        """Number and sealed bytes of the first `limit` records in the outbox, in order."""
+        """Read number and sealed bytes of the first `limit` records in the outbox, in order."""
         with self.reading() as connection:
             return live_decisions.unshipped_records(connection, limit=limit)
 
@@ -251,7 +251,7 @@ class LiveStore:
         return self._head(Head.LANDED_EVENT)
 
     def landed_labels(self) -> int:
-        """Number of the last label that is landed in the warehouse."""
+        """Return the number of the last label that is landed in the warehouse."""
         return self._head(Head.LANDED_LABEL)
 
     def mark_landed(self, *, events_through: int, labels_through: int) -> None:
@@ -294,4 +294,4 @@ def derived_statement(derived_sql: str, columns: Sequence[str]) -> str:
     """Prefix the compiled text with one bound row named ``feature_row``."""
     names = ", ".join(["row_index", *(f'"{name}"' for name in columns)])
     marks = ", ".join(["?"] * (len(columns) + 1))
-    return f"with feature_row({names}) as (values ({marks}))\n{derived_sql}"  # noqa: S608 - names come from the bundle
+    return f"with feature_row({names}) as (values ({marks}))\n{derived_sql}"

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import Connection, and_, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql.dml import Insert
 
 from warehouse.canonical import LABEL_SCHEMA, SOURCE_API, TRANSACTION_SCHEMA
 from warehouse.live_engine import LiveEngine
@@ -70,15 +69,15 @@ def _insert_history(connection: Connection, part: pa.Table) -> int:
     if connection.dialect.paramstyle == "qmark":
         # The driver takes plain tuples: a dictionary a row costs more than the insert itself.
         cursor = connection.connection.cursor()
-        cursor.executemany(statement, zip(*columns.values(), strict=True))
+        cursor.executemany(statement, list(zip(*columns.values(), strict=True)))
         return int(cursor.rowcount)
     rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     return int(connection.execute(_insert_or_ignore(connection, tuple(columns)), rows).rowcount)
 
 
-def _insert_or_ignore(connection: Connection, columns: Sequence[str]) -> Insert:
+def _insert_or_ignore(connection: Connection, columns: Sequence[str]) -> Any:
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(events).values(dict.fromkeys(columns))
+    statement: Any = dialect.insert(events).values(dict.fromkeys(columns))
     return statement.on_conflict_do_nothing(index_elements=["transaction_id"])
 
 
