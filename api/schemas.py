@@ -1,0 +1,186 @@
+"""What a request may hold: strict types, limits on everything, no unknown field."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from api.errors import RequestError
+from warehouse.canonical import MAX_AMOUNT_MINOR, MAX_EVENT_US, MAX_ID_LENGTH, MIN_EVENT_US
+from warehouse.live_events import Transaction
+
+MAX_AHEAD_US: Final = 5 * 60 * 1_000_000
+Body = TypeVar("Body", bound=BaseModel)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MAX_ATTRIBUTES: Final = 256
+_MAX_DETAILS: Final = 20
+# RFC 3339, section 5.6, with an offset.
+_RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+# Control characters never stand in a name.
+_PRINTABLE: Final = r"^[^\x00-\x1f\x7f]+$"
+_Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH, pattern=_PRINTABLE)]
+_Word = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_PRINTABLE)]
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+_Text = Annotated[str, StringConstraints(max_length=256)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class TransactionBody(_Strict):
+    """One payment attempt; `event_time` (RFC 3339 with offset) may stand for `event_us`."""
+
+    transaction_id: _Id
+    customer_id: _Id | None = None
+    merchant_id: _Id | None = None
+    event_us: Annotated[int, Field(ge=MIN_EVENT_US, lt=MAX_EVENT_US)] | None = None
+    event_time: Annotated[str, StringConstraints(max_length=40)] | None = None
+    amount_minor: Annotated[int, Field(ge=0, le=MAX_AMOUNT_MINOR)]
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | None = None
+    category: _Word | None = None
+    channel: _Word | None = None
+    country: _Word | None = None
+    latitude: Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)] | None = None
+    longitude: Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)] | None = None
+    attributes: Annotated[dict[_Word, _Number | _Text], Field(max_length=_MAX_ATTRIBUTES)] = Field(
+        default_factory=dict
+    )
+
+    @model_validator(mode="after")
+    def _check_pairs(self) -> TransactionBody:
+        if (self.event_us is None) == (self.event_time is None):
+            raise ValueError("expected exactly one of event_us and event_time")
+        if (self.latitude is None) != (self.longitude is None):
+            raise ValueError("expected both latitude and longitude, or neither")
+        if not MIN_EVENT_US <= self.time_us() < MAX_EVENT_US:
+            raise ValueError("expected an event_time from 1970 to 2099")
+        return self
+
+    def time_us(self) -> int:
+        """Event time in UTC microseconds."""
+        if self.event_us is not None:
+            return self.event_us
+        text = self.event_time or ""
+        if not _RFC_3339.fullmatch(text):
+            raise ValueError("expected an event_time after RFC 3339 with an offset, 2026-01-31T12:00:00Z")
+        return (datetime.fromisoformat(text.upper()) - _EPOCH) // timedelta(microseconds=1)
+
+    def transaction(self) -> Transaction:
+        """Return it in canonical form."""
+        numbers = {
+            name: float(value) for name, value in self.attributes.items() if not isinstance(value, str)
+        }
+        texts = {name: value for name, value in self.attributes.items() if isinstance(value, str)}
+        return Transaction(
+            transaction_id=self.transaction_id,
+            customer_id=self.customer_id,
+            merchant_id=self.merchant_id,
+            event_us=self.time_us(),
+            amount_minor=self.amount_minor,
+            currency=self.currency,
+            category=self.category,
+            channel=self.channel,
+            country=self.country,
+            latitude=self.latitude,
+            longitude=self.longitude,
+            attributes_number=numbers,
+            attributes_text=texts,
+        )
+
+
+class PredictBody(_Strict):
+    """Body of ``POST /predict``."""
+
+    transactions: Annotated[list[TransactionBody], Field(min_length=1)]
+    explain: Literal["all", "alerts", "none"] | None = None
+
+
+class TokenBody(_Strict):
+    """Body of ``POST /token``."""
+
+    api_key: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+def parse_json(body: bytes) -> dict[str, Any]:
+    """Parse a request's body: one JSON object, no repeated key, no NaN.
+
+    Raises
+    ------
+    RequestError
+        422 when it is anything else.
+    """
+    try:
+        parsed = json.loads(body, object_pairs_hook=_unique_keys, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise _invalid(f"the body is not JSON: {error}") from None
+    if not isinstance(parsed, dict):
+        raise _invalid(f"expected a JSON object, got {type(parsed).__name__}")
+    return parsed
+
+
+def parse_predict(body: bytes, *, max_batch: int, now_us: int) -> PredictBody:
+    """Parse and check the body of ``POST /predict``.
+
+    Raises
+    ------
+    RequestError
+        413 for more than `max_batch` transactions, 422 for anything else that does not fit.
+    """
+    parsed = parse_json(body)
+    transactions = parsed.get("transactions")
+    if isinstance(transactions, list) and len(transactions) > max_batch:
+        raise RequestError(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            "too_many_transactions",
+            f"expected at most {max_batch} transactions in a request, got {len(transactions)}",
+        )
+    request = _validate(PredictBody, parsed)
+    late = now_us + MAX_AHEAD_US
+    for index, transaction in enumerate(request.transactions):
+        if transaction.time_us() > late:
+            raise _invalid(
+                f"transaction {index} happens more than 5 minutes after now: check the clock",
+                [{"field": f"transactions.{index}", "message": "event time in the future"}],
+            )
+    return request
+
+
+def parse_token(body: bytes) -> TokenBody:
+    """Parse and check the body of ``POST /token``."""
+    return _validate(TokenBody, parse_json(body))
+
+
+def _validate(model: type[Body], parsed: Mapping[str, Any]) -> Body:
+    try:
+        return model.model_validate(parsed)
+    except ValidationError as error:
+        details = [
+            {"field": ".".join(str(part) for part in item["loc"]), "message": item["msg"]}
+            for item in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        raise _invalid(
+            f"{error.error_count()} values do not fit; see details", details[:_MAX_DETAILS]
+        ) from None
+
+
+def _invalid(message: str, details: list[dict[str, Any]] | None = None) -> RequestError:
+    return RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", message, details or [])
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return found
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not a number of JSON")
