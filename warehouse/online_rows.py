@@ -27,7 +27,6 @@ from feast.types import (
     Int32,
     Int64,
     String,
-    from_feast_to_pyarrow_type,
 )
 
 from warehouse.errors import InputError
@@ -39,15 +38,16 @@ SqlValue = int | float | str | bytes | None
 OnlineValue = Any
 """A feature in Python: int, float, bool, str, bytes, None; of another Feast type, what Feast makes of it."""
 
-_SCALAR_FIELDS: dict[FeastType, str] = {
-    Int32: "int32_val",
-    Int64: "int64_val",
-    Float32: "float_val",
-    Float64: "double_val",
-    Bool: "bool_val",
-    String: "string_val",
-    Bytes: "bytes_val",
+_SCALARS: dict[FeastType, tuple[str, pa.DataType]] = {
+    Int32: ("int32_val", pa.int32()),
+    Int64: ("int64_val", pa.int64()),
+    Float32: ("float_val", pa.float32()),
+    Float64: ("double_val", pa.float64()),
+    Bool: ("bool_val", pa.bool_()),
+    String: ("string_val", pa.string()),
+    Bytes: ("bytes_val", pa.binary()),
 }
+"""Types that SQLite keeps as they are: their field of Feast's protobuf, and their Arrow type."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def to_sql_value(value: ValueProto, dtype: FeastType) -> SqlValue:
     kind = value.WhichOneof("val")
     if kind is None or kind == "null_val":
         return None
-    if dtype in _SCALAR_FIELDS:
+    if dtype in _SCALARS:
         scalar: SqlValue = getattr(value, kind)
         return scalar
     serialized: bytes = value.SerializeToString()
@@ -142,11 +142,11 @@ def to_proto(value: SqlValue, dtype: FeastType) -> ValueProto:
     """Feast's protobuf of a kept value."""
     if value is None:
         return ValueProto()
-    field = _SCALAR_FIELDS.get(dtype)
     proto = ValueProto()
-    if field is None:
+    if dtype not in _SCALARS:
         proto.ParseFromString(value)
         return proto
+    field, _ = _SCALARS[dtype]
     setattr(proto, field, bool(value) if field == "bool_val" else value)
     return proto
 
@@ -155,7 +155,7 @@ def python_decoder(dtype: FeastType) -> Callable[[SqlValue], OnlineValue] | None
     """Make a Python value of a kept value that isn't null; None: it is one already."""
     if dtype == Bool:
         return bool
-    if dtype in _SCALAR_FIELDS:
+    if dtype in _SCALARS:
         return None
     return lambda value: feast_value_type_to_python_type(ValueProto.FromString(value))
 
@@ -168,10 +168,15 @@ def column_to_sql_values(column: pa.Array, dtype: FeastType) -> list[SqlValue]:
     pyarrow.ArrowInvalid
         A value doesn't fit the declared type.
     """
-    if dtype not in _SCALAR_FIELDS:
-        protos = python_values_to_proto_values(column.to_numpy(zero_copy_only=False), dtype.to_value_type())
-        return [to_sql_value(proto, dtype) for proto in protos]
-    typed = column.cast(from_feast_to_pyarrow_type(dtype))
+    if dtype not in _SCALARS:
+        # Only what is there goes through Feast, which makes a number of a null time.
+        present = column.drop_null().to_numpy(zero_copy_only=False)
+        protos = iter(python_values_to_proto_values(present, dtype.to_value_type()))
+        return [
+            to_sql_value(next(protos), dtype) if is_there else None
+            for is_there in column.is_valid().to_pylist()
+        ]
+    typed = column.cast(_SCALARS[dtype][1])
     if not (pa.types.is_integer(typed.type) or pa.types.is_floating(typed.type)):
         values: list[SqlValue] = typed.to_pylist()
         return values
