@@ -1,0 +1,242 @@
+"""The main job end to end, on the embedded defaults, in a home of its own.
+
+Simulate; land all but the last day; build; materialize; train with the labels known by then; send the last day through the
+real server in event order; land and build again; compare what the decisions used with what dbt then computed.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from api.audit import AuditKeys, read_plaintexts, verify
+from api.clients import create_api_key
+from api.replay.client import ScoringClient, requests_from
+from api.replay.comparison import Comparison, compare_with_warehouse
+from api.replay.server import running_server
+from api.services import now_us
+from api.settings import ApiSettings, generate_keys
+from ml import bundles, features
+from ml.scoring import Scorer
+from ml.training import TrainingResult, train
+from warehouse.building import build
+from warehouse.errors import OperationError
+from warehouse.ingest import ingest
+from warehouse.live_backfill import backfill_live_windows
+from warehouse.live_store import LiveStore
+from warehouse.settings import Settings
+from warehouse.simulate import simulate
+
+_DAY_US: Final = 86_400_000_000
+_HOUR_US: Final = 3_600_000_000
+
+Announce = Callable[[str], None]
+"""Called with the name of each stage as it begins."""
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo found.
+
+    Parameters
+    ----------
+    report : dict
+        Content of ``demo.json``.
+    training : TrainingResult
+        Rows, metrics and bundle.
+    comparison : Comparison
+        Values used against values computed.
+    decisions : dict of str to int
+        Decisions of the last day by kind.
+    caught, frauds : int
+        Frauds of the last day that were not approved, and how many there were.
+    example : dict or None
+        An alert with its reasons.
+    audit_records : int
+        Records of the audit log, all verified.
+    path : Path
+        Where the report was written.
+    """
+
+    report: dict[str, Any]
+    training: TrainingResult
+    comparison: Comparison
+    decisions: dict[str, int]
+    caught: int
+    frauds: int
+    example: dict[str, Any] | None
+    audit_records: int
+    path: Path
+
+
+class _Stages:
+    """Announces stages and measures them."""
+
+    def __init__(self, announce: Announce) -> None:
+        self._announce = announce
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        self._announce(name)
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - started, 2)
+
+
+def run_demo(
+    settings: Settings, *, customers: int, merchants: int, days: int, seed: int, announce: Announce
+) -> DemoResult:
+    """Run the demo below ``<home>/demo``, which is emptied first; writes ``demo.json`` to the reports.
+
+    Raises
+    ------
+    OperationError
+        When a stage fails. Values that don't match are not an error here: see `DemoResult.comparison`.
+    """
+    stages = _Stages(announce)
+    home = _fresh_home(settings)
+    with stages("simulate"):
+        raw = home.home / "raw" / "payments.parquet"
+        raw.parent.mkdir(parents=True)
+        simulated = simulate(raw, customers=customers, merchants=merchants, days=days, seed=seed)
+        history, last_day, day_start_us = _split_last_day(raw)
+    with stages("ingest"):
+        ingest(home, [history]).raise_on_failure()
+    with stages("build"):
+        build(home)
+    with stages("materialize"):
+        features.apply(home)
+        features.materialize(home, until_us=day_start_us)
+        backfill_live_windows(home)
+    with stages("train"):
+        training = train(home, as_of_us=day_start_us, seed=seed)
+        bundles.promote(home, training.bundle_dir)
+    secrets = generate_keys()
+    api_settings = _api_settings(home, secrets)
+    with stages("score"):
+        predictions, latencies_ms = _score(api_settings, secrets, last_day, day_start_us)
+    with stages("land and build"):
+        build(home)
+    with stages("compare"):
+        scorer = Scorer.load(training.bundle_dir)
+        audit_records, used = _recorded_features(api_settings)
+        comparison = compare_with_warehouse(home, used, derived_sql=scorer.bundle.derived_sql)
+    report = {
+        "rows": simulated.rows,
+        "frauds": simulated.frauds,
+        "auc_roc": training.evaluation.auc_roc,
+        "average_precision": training.evaluation.average_precision,
+        "card_precision_at_100": training.evaluation.card_precision_at_100,
+        "scored": len(predictions),
+        "mismatched_values": comparison.mismatched,
+        "missing": comparison.missing,
+        "values": comparison.values,
+        "latency_ms": {
+            "p50": round(float(np.percentile(latencies_ms, 50)), 2),
+            "p99": round(float(np.percentile(latencies_ms, 99)), 2),
+        },
+        "seconds": stages.seconds,
+    }
+    path = settings.reports_dir / "demo.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    frauds = {row["transaction_id"] for row in last_day.to_pylist() if row["is_fraud"]}
+    alerts = [prediction for prediction in predictions if prediction["decision"] != "approve"]
+    return DemoResult(
+        report=report,
+        training=training,
+        comparison=comparison,
+        decisions=_count(prediction["decision"] for prediction in predictions),
+        caught=sum(prediction["transaction_id"] in frauds for prediction in alerts),
+        frauds=len(frauds),
+        example=max(alerts, key=lambda alert: float(alert["fraud_probability"]), default=None),
+        audit_records=audit_records,
+        path=path,
+    )
+
+
+def _fresh_home(settings: Settings) -> Settings:
+    folder = settings.home / "demo"
+    shutil.rmtree(folder, ignore_errors=True)
+    home = replace(
+        settings,
+        home=folder,
+        models_dir=folder / "models",
+        reports_dir=folder / "reports",
+        live_store_url=f"sqlite:///{folder / 'live' / 'live.db'}",
+    )
+    home.create_folders()
+    return home
+
+
+def _api_settings(home: Settings, secrets: Mapping[str, str]) -> ApiSettings:
+    return replace(ApiSettings.from_environment({"CBP_HOME": str(home.home), **secrets}), home=home)
+
+
+def _split_last_day(raw: Path) -> tuple[Path, pa.Table, int]:
+    """Write all but the last day to a file of its own; returns it, the last day in event order, and its start."""
+    history = raw.with_name("history.parquet")
+    with duckdb.connect() as connection:
+        connection.execute("set threads = 1")
+        relation = connection.read_parquet(str(raw))
+        (newest_us,) = relation.aggregate("max(event_us)").fetchone() or (None,)
+        if newest_us is None:
+            raise OperationError("the simulation gave no payments: ask for more customers or days")
+        start_us = newest_us // _DAY_US * _DAY_US
+        relation.filter(f"event_us < {start_us}").write_parquet(str(history))
+        last_day = relation.filter(f"event_us >= {start_us}").order("event_us, transaction_id")
+        return history, last_day.to_arrow_table(), start_us
+
+
+def _score(
+    settings: ApiSettings, secrets: Mapping[str, str], last_day: pa.Table, day_start_us: int
+) -> tuple[list[dict[str, Any]], list[float]]:
+    """Send the day one by one, as payments come; at six, profiles of the night before begin to count."""
+    due_us = day_start_us + 6 * _HOUR_US
+    store = LiveStore.open(settings.home)
+    try:
+        store.create_tables()
+        key = create_api_key(store, settings.api_key_secret, name="demo", role="scorer", now_us=now_us())
+    finally:
+        store.close()
+    predictions = []
+    is_due = True
+    with running_server(settings.home, secrets) as url:
+        client = ScoringClient(url, key)
+        for request in requests_from(last_day):
+            if is_due and request["event_us"] >= due_us:
+                features.materialize(settings.home, until_us=due_us)
+                is_due = False
+            predictions += client.predict([request])
+        client.close()
+    return predictions, client.latencies_ms
+
+
+def _recorded_features(settings: ApiSettings) -> tuple[int, dict[str, dict[str, Any]]]:
+    """Verify the audit log, and read from it the values that each decision used."""
+    keys = AuditKeys(settings.aes_keys)
+    store = LiveStore.open(settings.home)
+    try:
+        count = verify(settings.prediction_log, keys, store.audit_head())
+    finally:
+        store.close()
+    records = (json.loads(plaintext) for plaintext in read_plaintexts(settings.prediction_log, keys))
+    return count, {record["transaction"]["transaction_id"]: record["features"] for record in records}
+
+
+def _count(decisions: Iterator[str]) -> dict[str, int]:
+    counts = {"approve": 0, "review": 0, "decline": 0}
+    for decision in decisions:
+        counts[decision] += 1
+    return counts
