@@ -1,4 +1,4 @@
-"""Settings of the API: secrets, limits and where the audit log lies. Built once, from the environment."""
+"""Settings of the API: secrets and limits, built once from the environment. There is no default secret."""
 
 from __future__ import annotations
 
@@ -11,50 +11,46 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from api.audit import Keyring
 from warehouse.errors import SettingsError
-from warehouse.settings import PROJECT_ROOT, Settings
+from warehouse.settings import Settings
 
-MIN_SECRET_LENGTH: Final = 32
-SECRET_NAMES: Final = ("JWT_SECRET", "API_KEY_SECRET", "AES_KEY")
-_ASK_FOR_KEYS: Final = "`cbp keys generate` prints a fresh set"
+_MIN_SECRET_CHARACTERS: Final = 32
+_AES_KEY_BYTES: Final = 32
 
 
 @dataclass(frozen=True)
 class ApiSettings:
-    """Everything that the API needs to know.
+    """What the API needs besides its home.
 
     Parameters
     ----------
     home : Settings
-        Paths of one home (``CBP_HOME`` and its kin).
+        Paths of the home.
     jwt_secret : str
         Signs tokens (``JWT_SECRET``, at least 32 characters).
-    api_key_secret : str
-        Keys the HMAC of API keys (``API_KEY_SECRET``, at least 32 characters).
-    keyring : Keyring
-        Seals and opens audit records (``AES_KEY``; ``AES_KEY_PREVIOUS``: older ones, by comma, for reading).
+    api_key_secret : bytes
+        Keys the HMAC-SHA-256 of API keys (``API_KEY_SECRET``, at least 32 characters).
+    aes_keys : tuple of bytes
+        Keys of the audit log, 32 bytes each, base64 in the environment: the first seals (``AES_KEY``), the others
+        only open (``AES_KEY_PREVIOUS``, separated by commas).
     prediction_log : Path
-        Active segment of the audit log (``PREDICTION_LOG``, by default ``audit/predictions.log`` in the home).
+        Active segment of the audit log (``PREDICTION_LOG``, by default ``audit/predictions.log`` at home).
     batch_size : int
-        Transactions that are claimed and decided together (``BATCH_SIZE``).
+        Transactions scored in one claim (``BATCH_SIZE``, 512).
     max_batch : int
-        Most transactions of one request (``MAX_BATCH``).
-    token_lifetime_seconds : int
-        How long a token is good (``TOKEN_LIFETIME_SECONDS``).
-    max_body_bytes : int
-        Longest request body (``MAX_BODY_BYTES``).
+        Transactions accepted in one request (``MAX_BATCH``, 5,000).
+    token_seconds : int
+        Life of a token (``TOKEN_SECONDS``, 900).
     """
 
     home: Settings
     jwt_secret: str = field(repr=False)
-    api_key_secret: str = field(repr=False)
-    keyring: Keyring = field(repr=False)
+    api_key_secret: bytes = field(repr=False)
+    aes_keys: tuple[bytes, ...] = field(repr=False)
     prediction_log: Path
     batch_size: int = 512
     max_batch: int = 5_000
-    token_lifetime_seconds: int = 900
-    max_body_bytes: int = 16 * 2**20
+    token_seconds: int = 900
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> ApiSettings:
@@ -63,65 +59,66 @@ class ApiSettings:
         Raises
         ------
         SettingsError
-            A secret is missing or too short, or a number is malformed; the message never holds a secret.
+            When a secret is missing or too short, or a number is not one.
         """
         env = os.environ if environment is None else environment
         home = Settings.from_environment(env)
-        missing = [name for name in SECRET_NAMES if not env.get(name)]
-        if missing:
-            raise SettingsError(f"expected {', '.join(missing)} in the environment; {_ASK_FOR_KEYS}")
-        previous = [part for part in env.get("AES_KEY_PREVIOUS", "").split(",") if part.strip()]
         log = env.get("PREDICTION_LOG")
         return cls(
             home=home,
             jwt_secret=_secret(env, "JWT_SECRET"),
-            api_key_secret=_secret(env, "API_KEY_SECRET"),
-            keyring=Keyring(
-                _key(env["AES_KEY"], "AES_KEY"), tuple(_key(part, "AES_KEY_PREVIOUS") for part in previous)
-            ),
-            prediction_log=(PROJECT_ROOT / log).resolve() if log else home.home / "audit" / "predictions.log",
-            batch_size=_number(env, "BATCH_SIZE", 512, highest=5_000),
-            max_batch=_number(env, "MAX_BATCH", 5_000, highest=100_000),
-            token_lifetime_seconds=_number(env, "TOKEN_LIFETIME_SECONDS", 900, highest=86_400),
-            max_body_bytes=_number(env, "MAX_BODY_BYTES", 16 * 2**20, highest=2**30),
+            api_key_secret=_secret(env, "API_KEY_SECRET").encode(),
+            aes_keys=_aes_keys(env),
+            prediction_log=Path(log).resolve() if log else home.home / "audit" / "predictions.log",
+            batch_size=_count(env, "BATCH_SIZE", 512, most=2_000),
+            max_batch=_count(env, "MAX_BATCH", 5_000, most=50_000),
+            token_seconds=_count(env, "TOKEN_SECONDS", 900, most=86_400),
         )
 
 
 def generate_keys() -> dict[str, str]:
-    """Make a fresh set of secrets: values for the environment by name."""
+    """Make a fresh set of secrets, as environment variables."""
     return {
         "JWT_SECRET": secrets.token_urlsafe(48),
         "API_KEY_SECRET": secrets.token_urlsafe(48),
-        "AES_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
+        "AES_KEY": base64.b64encode(secrets.token_bytes(_AES_KEY_BYTES)).decode(),
     }
 
 
+def _required(env: Mapping[str, str], name: str) -> str:
+    value = env.get(name)
+    if not value:
+        raise SettingsError(f"{name} is not set: `cbp keys generate` prints a fresh set for the file .env")
+    return value
+
+
 def _secret(env: Mapping[str, str], name: str) -> str:
-    if len(env[name]) < MIN_SECRET_LENGTH:
+    value = _required(env, name)
+    if len(value) < _MIN_SECRET_CHARACTERS:
         raise SettingsError(
-            f"{name}: expected at least {MIN_SECRET_LENGTH} characters, got {len(env[name])}; {_ASK_FOR_KEYS}"
+            f"{name} must have at least {_MIN_SECRET_CHARACTERS} characters, got {len(value)}"
         )
-    return env[name]
+    return value
 
 
-def _key(text: str, name: str) -> bytes:
-    text = text.strip()
-    for decode in (bytes.fromhex, _base64):
-        try:
-            key = decode(text)
-        except (ValueError, binascii.Error):
-            continue
-        if len(key) == 32:
-            return key
-    raise SettingsError(f"{name}: expected 32 bytes in base64 or hexadecimal; {_ASK_FOR_KEYS}")
+def _aes_keys(env: Mapping[str, str]) -> tuple[bytes, ...]:
+    keys = [_aes_key(_required(env, "AES_KEY"), "AES_KEY")]
+    previous = env.get("AES_KEY_PREVIOUS") or ""
+    return (*keys, *(_aes_key(text, "AES_KEY_PREVIOUS") for text in previous.split(",") if text.strip()))
 
 
-def _base64(text: str) -> bytes:
-    return base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
+def _aes_key(text: str, name: str) -> bytes:
+    try:
+        key = base64.b64decode(text.strip(), validate=True)
+    except binascii.Error as error:
+        raise SettingsError(f"{name} must be base64: `cbp keys generate` prints a fresh one") from error
+    if len(key) != _AES_KEY_BYTES:
+        raise SettingsError(f"{name} must be {_AES_KEY_BYTES} bytes in base64, got {len(key)} bytes")
+    return key
 
 
-def _number(env: Mapping[str, str], name: str, default: int, *, highest: int) -> int:
+def _count(env: Mapping[str, str], name: str, default: int, *, most: int) -> int:
     text = env.get(name) or str(default)
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= highest):
-        raise SettingsError(f"{name}: expected a whole number from 1 to {highest}, got {text!r}")
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= most:
+        raise SettingsError(f"{name} must be a whole number from 1 to {most}, got {text!r}")
     return int(text)
