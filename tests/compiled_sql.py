@@ -1,0 +1,113 @@
+"""The SQL that dbt compiles, run without dbt: on an in-memory DuckDB, and on a live store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import yaml
+
+from warehouse.building import run_dbt
+from warehouse.live_events import Transaction, micro_degrees
+from warehouse.settings import PROJECT_ROOT, Settings
+
+COMPILED = Path("compiled") / "customer_behavior_profiling" / "dbt_project"
+DECLARATIONS: dict[str, Any] = yaml.safe_load((PROJECT_ROOT / "dbt_project.yml").read_text(encoding="utf-8"))[
+    "vars"
+]
+_UNIT_US = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
+
+
+@dataclass(frozen=True)
+class CompiledSql:
+    """Texts of the velocity features, over history and live, in dbt's folder of compiled SQL."""
+
+    folder: Path
+
+    @property
+    def history(self) -> str:
+        """Text of the model."""
+        return self._read("models/features/feat_transaction_velocity.sql")
+
+    @property
+    def live(self) -> str:
+        """Text that the live store runs."""
+        return self._read("analyses/live_velocity.sql")
+
+    @property
+    def derived(self) -> str:
+        """Text of the derived features."""
+        return self._read("analyses/derived_features.sql")
+
+    def _read(self, name: str) -> str:
+        return (self.folder / name).read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class VelocityFeature:
+    """One declared feature."""
+
+    name: str
+    keys: tuple[str, ...]
+    column: str
+    operation: str
+    window_us: int
+
+
+def compile_sql(home: Path) -> CompiledSql:
+    """Compile the project's feature SQL in a home of its own."""
+    settings = Settings.from_environment({"CBP_HOME": str(home)})
+    run_dbt(
+        settings, ["compile", "--select", "feat_transaction_velocity", "live_velocity", "derived_features"]
+    )
+    return CompiledSql(settings.dbt_target_dir / COMPILED)
+
+
+def declared_features() -> list[VelocityFeature]:
+    """Read the declarations without dbt's macros."""
+    return [
+        VelocityFeature(
+            name=f"{entity['prefix']}{declaration['measure']}_{declaration['operation']}_{window}",
+            keys=tuple(entity["keys"]),
+            column=DECLARATIONS["measures"][declaration["measure"]],
+            operation=declaration["operation"],
+            window_us=int(window[:-1]) * _UNIT_US[window[-1]],
+        )
+        for declaration in DECLARATIONS["velocity_features"]
+        for entity in [DECLARATIONS["entities"][declaration["entity"]]]
+        for window in declaration["windows"]
+    ]
+
+
+def place_of(transaction: Transaction) -> int | None:
+    """Place of a transaction in one number, as the macro has it."""
+    latitude, longitude = micro_degrees(transaction.latitude), micro_degrees(transaction.longitude)
+    if latitude is None or longitude is None:
+        return None
+    return (latitude + 90_000_000) * 400_000_000 + longitude + 180_000_000
+
+
+def features_of_history(sql: str, transactions: list[Transaction]) -> dict[str, dict[str, Any]]:
+    """Run the compiled model over some transactions; returns its features by transaction id."""
+    names = (
+        "transaction_id",
+        "customer_id",
+        "merchant_id",
+        "event_us",
+        "amount_minor",
+        "category",
+        "country",
+    )
+    columns: dict[str, Any] = {name: [getattr(item, name) for item in transactions] for name in names}
+    schema = {name: pa.int64() if name in ("event_us", "amount_minor") else pa.string() for name in names}
+    table = pa.table({name: pa.array(values, schema[name]) for name, values in columns.items()})
+    table = table.append_column("place", pa.array([place_of(item) for item in transactions], pa.int64()))
+    with duckdb.connect() as connection:
+        connection.register("given", table)
+        connection.execute("attach ':memory:' as build; create schema build.intermediate")
+        connection.execute("create table build.intermediate.int_transactions__deduped as from given")
+        rows = connection.execute(sql).to_arrow_table().drop_columns(["event_timestamp"]).to_pylist()
+    return {row.pop("transaction_id"): row for row in rows}

@@ -1,0 +1,228 @@
+"""Law 3: live values are the warehouse's, bit for bit, and both are what a naive loop over the rows says."""
+
+from __future__ import annotations
+
+import math
+import random
+import uuid
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from compiled_sql import (
+    CompiledSql,
+    VelocityFeature,
+    compile_sql,
+    declared_features,
+    features_of_history,
+    place_of,
+)
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from warehouse.live_events import Transaction
+from warehouse.live_store import LiveStore
+from warehouse.settings import Settings
+
+DAY_US = 86_400_000_000
+START_US = 1_700_000_000_000_000
+# Steps between payments that land on window edges, a microsecond beside them, and on leap days apart.
+STEPS_US = (
+    0,
+    1,
+    599_999_999,
+    600_000_000,
+    600_000_001,
+    3_600_000_000,
+    DAY_US - 1,
+    DAY_US,
+    7 * DAY_US,
+    30 * DAY_US,
+)
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> CompiledSql:
+    return compile_sql(tmp_path_factory.mktemp("compiled"))
+
+
+@pytest.fixture(scope="module")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return tmp_path_factory.mktemp("homes")
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Transaction]:
+    """Draw payments of few customers and merchants, so that they meet in windows, ties and nulls included."""
+    count = draw(st.integers(1, 14))
+    time_us = START_US
+    history = []
+    for number in range(count):
+        time_us += draw(st.sampled_from(STEPS_US))
+        place = draw(
+            st.sampled_from(
+                [None, (0.0, 0.0), (48.85, 2.35), (-33.9, 179.99), (-33.9, -179.99), (90.0, 180.0)]
+            )
+        )
+        history.append(
+            Transaction(
+                transaction_id=f"t{number}",
+                customer_id=draw(st.sampled_from(["c1", "c2", None])),
+                merchant_id=draw(st.sampled_from(["m1", "m2", None])),
+                event_us=time_us,
+                amount_minor=draw(st.one_of(st.sampled_from([0, 1, 10**12]), st.integers(0, 10**12))),
+                category=draw(st.sampled_from(["food", "travel", None])),
+                country=draw(st.sampled_from(["FR", "DE", None])),
+                latitude=None if place is None else place[0],
+                longitude=None if place is None else place[1],
+            )
+        )
+    return history
+
+
+def past_of(feature: VelocityFeature, now: Transaction, arrived: list[Transaction]) -> list[Transaction]:
+    """Filter row by row: the slow, obvious way."""
+    keys = [getattr(now, key) for key in feature.keys]
+    if None in keys:
+        return []
+    return [
+        past
+        for past in arrived
+        if [getattr(past, key) for key in feature.keys] == keys
+        and now.event_us - feature.window_us <= past.event_us < now.event_us
+    ]
+
+
+def expected(feature: VelocityFeature, now: Transaction, arrived: list[Transaction]) -> Any:
+    """Compute one feature in plain Python."""
+    past = past_of(feature, now, arrived)
+    if feature.operation == "count":
+        return len(past)
+    if feature.operation == "distinct":
+        return len({getattr(item, feature.column) for item in past} - {None})
+    if feature.operation in ("last_km", "last_kmh"):
+        return expected_distance(feature, now, past)
+    if not past:
+        return None
+    if feature.operation == "since_last":
+        return (now.event_us - max(item.event_us for item in past)) / 1_000_000
+    amounts = [item.amount_minor for item in past]
+    if feature.operation == "sum":
+        return sum(amounts)
+    if feature.operation == "max":
+        return max(amounts)
+    if feature.operation == "mean":
+        return sum(amounts) / len(amounts)
+    assert feature.operation == "stddev"
+    total, count = float(sum(amounts)), float(len(amounts))
+    high, low = [amount >> 20 for amount in amounts], [amount & 1_048_575 for amount in amounts]
+    squares = (
+        float(sum(above * above for above in high)) * 1_099_511_627_776.0
+        + float(sum(above * below for above, below in zip(high, low, strict=True))) * 2_097_152.0
+        + float(sum(below * below for below in low))
+    )
+    return math.sqrt(max((squares - total * total / count) / count, 0.0))
+
+
+def expected_distance(feature: VelocityFeature, now: Transaction, past: list[Transaction]) -> Any:
+    """Great-circle distance is not what is computed: compare with the same plane, by the library's cosine."""
+    placed = [item for item in past if place_of(item) is not None]
+    if not placed or place_of(now) is None:
+        return None
+    last = max(placed, key=lambda item: (item.event_us, place_of(item)))
+    assert last.latitude is not None
+    assert last.longitude is not None
+    assert now.latitude is not None
+    assert now.longitude is not None
+    east = abs(last.longitude - now.longitude)
+    east = min(east, 360.0 - east) * math.cos(math.radians((last.latitude + now.latitude) / 2))
+    km = math.hypot(last.latitude - now.latitude, east) * 111.194926644559
+    if feature.operation == "last_km":
+        return pytest.approx(km, rel=1e-5, abs=1e-3)
+    return pytest.approx(km / ((now.event_us - last.event_us) / 3_600_000_000), rel=1e-5, abs=1e-3)
+
+
+def live_values(sql: str, home: Any, arrivals: list[list[Transaction]]) -> dict[str, dict[str, Any]]:
+    """Claim transactions in batches, as the API does."""
+    settings = Settings.from_environment({"CBP_HOME": str(home / uuid.uuid4().hex)})
+    settings.create_folders()
+    store = LiveStore.open(settings)
+    try:
+        store.create_tables()
+        return {
+            claim.transaction.transaction_id: dict(claim.velocity)
+            for batch in arrivals
+            for claim in store.claim(batch, worker="test/1/1.00", now_us=START_US, live_sql=sql)
+        }
+    finally:
+        store.close()
+
+
+def same_bits(left: Any, right: Any) -> bool:
+    return type(left) is type(right) and left == right
+
+
+@hypothesis_settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+@given(history=histories(), order=st.randoms(use_true_random=False), batch_size=st.sampled_from([1, 3, 100]))
+def test_history_live_and_oracle_agree(
+    compiled: CompiledSql, homes: Any, history: list[Transaction], order: random.Random, batch_size: int
+) -> None:
+    warehouse = features_of_history(compiled.history, history)
+    batches = [history[start : start + batch_size] for start in range(0, len(history), batch_size)]
+    in_order = live_values(compiled.live, homes, batches)
+    shuffled = order.sample(history, len(history))
+    as_it_came = live_values(
+        compiled.live,
+        homes,
+        [shuffled[start : start + batch_size] for start in range(0, len(history), batch_size)],
+    )
+    for now in history:
+        name = now.transaction_id
+        arrived = shuffled[: shuffled.index(now)]
+        for feature in declared_features():
+            computed = warehouse[name][feature.name]
+            assert computed == expected(feature, now, history), (name, feature.name)
+            assert same_bits(in_order[name][feature.name], computed), (name, feature.name)
+            assert as_it_came[name][feature.name] == expected(feature, now, arrived), (name, feature.name)
+
+
+def test_later_rows_change_no_earlier_feature(compiled: CompiledSql) -> None:
+    history = [
+        Transaction(
+            transaction_id=f"t{n}",
+            customer_id="c1",
+            merchant_id="m1",
+            event_us=START_US + n * DAY_US,
+            amount_minor=n,
+        )
+        for n in range(10)
+    ]
+    later = [
+        Transaction(
+            transaction_id=f"t{n}",
+            customer_id="c1",
+            merchant_id="m9",
+            event_us=START_US + n * DAY_US,
+            amount_minor=10**9,
+        )
+        for n in range(6, 12)
+    ]
+    before = features_of_history(compiled.history, history)
+    after = features_of_history(compiled.history, history[:6] + later)
+    assert [after[f"t{n}"] for n in range(6)] == [before[f"t{n}"] for n in range(6)]
+
+
+def test_the_live_sql_gives_every_declared_feature_in_the_models_order(
+    compiled: CompiledSql, homes: Any
+) -> None:
+    history = [Transaction(transaction_id="t", customer_id="c", event_us=START_US, amount_minor=1)]
+    warehouse = features_of_history(compiled.history, history)
+    live = live_values(compiled.live, homes, [history])
+    assert list(live["t"]) == list(warehouse["t"]) == [feature.name for feature in declared_features()]
+
+
+def test_steps_cover_both_sides_of_an_edge() -> None:
+    assert any(second - first == 1 for first, second in pairwise(sorted(STEPS_US)))
