@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
@@ -22,10 +22,11 @@ from feature_repo.repository import build_repository
 from ml.online_features import FRAUD_SCORING, FeatureValue, OnlineReader, OnlineRow, service_views
 from warehouse.asof_join import open_engine
 from warehouse.errors import InputError, StoreError
+from warehouse.microseconds import from_us
 from warehouse.settings import PROJECT_ROOT, Settings
 
 REPO_DIR = PROJECT_ROOT / "feature_repo"
-_EPOCH = datetime.fromtimestamp(0, UTC)
+_EPOCH = from_us(0)
 
 __all__ = [
     "FRAUD_SCORING",
@@ -101,7 +102,7 @@ def materialize(settings: Settings, *, until_us: int, progress: Progress | None 
         Rows written by view.
     """
     counts: dict[str, int] = {}
-    until = _EPOCH + timedelta(microseconds=until_us)
+    until = from_us(until_us)
     with _locked(settings):
         store = open_store(settings)
         views = [view for view in store.list_feature_views() if view.online]

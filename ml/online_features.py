@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from feast import FeatureStore, FeatureView
@@ -12,9 +12,9 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey as EntityKeyProto
 from feast.type_map import feast_value_type_to_python_type, python_values_to_proto_values
 
 from warehouse.feast_online_store import RowOnlineStore
+from warehouse.microseconds import to_us
 
 FRAUD_SCORING = "fraud_scoring_v1"
-_EPOCH = datetime.fromtimestamp(0, UTC)
 
 FeatureValue = int | float | bool | str | None
 
@@ -137,7 +137,7 @@ class OnlineReader:
             None
             if values is None or stamp is None
             else (
-                (stamp - _EPOCH) // timedelta(microseconds=1),
+                to_us(stamp),
                 tuple(feast_value_type_to_python_type(values[name]) for name in view.features),
             )
             for stamp, values in found

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 from feast import Entity, FeatureView, OnDemandFeatureView
+from feast.feature_view import DUMMY_ENTITY_ID
 from feast.infra.common.materialization_job import (
     MaterializationJob,
     MaterializationJobStatus,
@@ -23,11 +24,11 @@ from feast.infra.compute_engines.base import ComputeEngine
 from feast.infra.compute_engines.local.job import LocalMaterializationJob
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import FeastConfigBaseModel
-from feast.utils import _convert_arrow_to_proto
 
 from warehouse.errors import InputError
 from warehouse.feast_online_store import RowOnlineStore
 from warehouse.feast_retrieval import ArrowRetrievalJob
+from warehouse.online_rows import arrow_to_protos
 
 ROWS_PER_BATCH = 5_000
 _BEGINNING = datetime.fromtimestamp(0, UTC)
@@ -99,7 +100,11 @@ class ArrowComputeEngine(ComputeEngine):
         job = self.offline_store.pull_latest_from_table_or_query(
             config=self.repo_config,
             data_source=source,
-            join_key_columns=[in_file.get(field.name, field.name) for field in view.entity_columns],
+            join_key_columns=[
+                in_file.get(field.name, field.name)
+                for field in view.entity_columns
+                if field.name != DUMMY_ENTITY_ID
+            ],
             feature_name_columns=[in_file.get(field.name, field.name) for field in view.features],
             timestamp_field=in_file.get(source.timestamp_field, source.timestamp_field),
             created_timestamp_column=in_file.get(
@@ -120,10 +125,8 @@ class ArrowComputeEngine(ComputeEngine):
     def _write_protos(
         self, view: FeatureView, batches: Iterator[pa.RecordBatch], progress: Callable[[int], Any]
     ) -> None:
-        key_types = {field.name: field.dtype.to_value_type() for field in view.entity_columns}
         for batch in batches:
-            rows = _convert_arrow_to_proto(batch, view, key_types)
-            self.online_store.online_write_batch(self.repo_config, view, rows, progress=None)
+            self.online_store.online_write_batch(self.repo_config, view, arrow_to_protos(batch, view), None)
             progress(batch.num_rows)
 
 

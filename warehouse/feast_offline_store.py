@@ -7,17 +7,15 @@ repetitions, and spills to disk when memory is short.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any, Literal
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from feast import FeatureView, FileSource, OnDemandFeatureView
+from feast import FeatureView, OnDemandFeatureView
 from feast.data_source import DataSource
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
@@ -26,30 +24,27 @@ from feast.repo_config import FeastConfigBaseModel, RepoConfig
 
 from warehouse.asof_join import (
     EngineLimits,
-    SourceFiles,
     latest_rows_sql,
     literal,
-    match_rows,
     microseconds_sql,
     open_engine,
     quote,
 )
-from warehouse.errors import InputError, OperationError
+from warehouse.errors import InputError
+from warehouse.feast_entity_join import entity_table, features_as_of, find_time_column, in_utc, view_join
 from warehouse.feast_files import (
     column_in_file,
     existing_files,
     file_source,
     files_of,
-    fingerprints,
-    take_columns,
 )
 from warehouse.feast_registry import resolve_feast_path
 from warehouse.feast_retrieval import ArrowRetrievalJob
+from warehouse.microseconds import from_us, to_us
 
 EVENT_TIMESTAMP = "event_timestamp"
 COLUMNS_AT_A_TIME = 8
 READ_ATTEMPTS = 3
-_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class AsofOfflineStoreConfig(FeastConfigBaseModel):
@@ -70,18 +65,6 @@ class AsofOfflineStoreConfig(FeastConfigBaseModel):
     def limits(self) -> EngineLimits:
         """Limits for `warehouse.asof_join.open_engine`."""
         return EngineLimits(self.memory_limit, resolve_feast_path(self.temp_directory), self.threads)
-
-
-@dataclass(frozen=True)
-class _ViewJoin:
-    """How one requested view joins the entity rows."""
-
-    source: FileSource
-    keys: tuple[str, ...]
-    entity_keys: tuple[str, ...]
-    ttl: timedelta
-    columns: dict[str, str]
-    """Name in the result by name in the file."""
 
 
 class AsofOfflineStore(OfflineStore):
@@ -127,10 +110,10 @@ class AsofOfflineStore(OfflineStore):
         if entity_df is None:
             raise InputError("expected entity rows (pandas, Arrow or SQL text), got none")
         limits = config.offline_store.limits()
-        entity_rows = _entity_table(entity_df, limits)
-        time_column = _time_column(entity_rows)
-        entity_rows = _in_utc(entity_rows, time_column)
-        joins = [_view_join(view, feature_refs, full_feature_names) for view in feature_views]
+        entity_rows = entity_table(entity_df, limits)
+        time_column = find_time_column(entity_rows)
+        entity_rows = in_utc(entity_rows, time_column)
+        joins = [view_join(view, feature_refs, full_feature_names) for view in feature_views]
         for view, join in zip(feature_views, joins, strict=True):
             missing = sorted(set(join.entity_keys) - set(entity_rows.column_names))
             if missing:
@@ -141,7 +124,7 @@ class AsofOfflineStore(OfflineStore):
         def evaluate() -> pa.Table:
             result = entity_rows
             for join in joins:
-                for name, column in _features_as_of(
+                for name, column in features_as_of(
                     entity_rows, join, config, time_column=time_column, by_created=filter_by_created_timestamp
                 ):
                     result = result.append_column(name, column)
@@ -213,7 +196,7 @@ class AsofOfflineStore(OfflineStore):
         with open_engine(config.offline_store.limits()) as connection:
             sql = f"select max({microseconds_sql(column)}) from {rows}"  # noqa: S608 - names are quoted
             found = connection.execute(sql).fetchone()
-        return None if found is None or found[0] is None else _EPOCH + timedelta(microseconds=found[0])
+        return None if found is None or found[0] is None else from_us(found[0])
 
     @staticmethod
     def offline_write_batch(
@@ -248,97 +231,6 @@ class AsofOfflineStore(OfflineStore):
                 raise InputError(f"{file}: expected a column {source.timestamp_field}, got {names}")
 
 
-def _features_as_of(
-    entity_rows: pa.Table, join: _ViewJoin, config: RepoConfig, *, time_column: str, by_created: bool
-) -> list[tuple[str, pa.ChunkedArray]]:
-    """Find features of one view for every entity row, as (name, column)."""
-    for _ in range(READ_ATTEMPTS):
-        files = existing_files(join.source, config)
-        before = fingerprints(files)
-        matched = _match(
-            entity_rows, join, config, files=files, time_column=time_column, by_created=by_created
-        )
-        columns = take_columns(files, join.columns, matched)
-        # Rows are found, then fetched by number: right only if no build replaced the files in between.
-        if fingerprints(files) == before:
-            return columns
-    raise OperationError(
-        f"{join.source.path} was replaced during each of {READ_ATTEMPTS} reads: try again later"
-    )
-
-
-def _match(
-    entity_rows: pa.Table,
-    join: _ViewJoin,
-    config: RepoConfig,
-    *,
-    files: Sequence[Path],
-    time_column: str,
-    by_created: bool,
-) -> pa.ChunkedArray:
-    source = SourceFiles(
-        files=tuple(files),
-        row_counts=tuple(pq.read_metadata(file).num_rows for file in files),
-        keys=join.keys,
-        event_time=column_in_file(join.source, join.source.timestamp_field),
-        created_time=column_in_file(join.source, join.source.created_timestamp_column or ""),
-    )
-    with open_engine(config.offline_store.limits()) as connection:
-        return match_rows(
-            connection,
-            entity_rows,
-            source,
-            entity_keys=join.entity_keys,
-            entity_time=time_column,
-            ttl_us=join.ttl // timedelta(microseconds=1),
-            known_by_created_time=by_created,
-        )
-
-
-def _view_join(view: FeatureView, feature_refs: Sequence[str], full_feature_names: bool) -> _ViewJoin:
-    source = file_source(view.batch_source)
-    join_key_map = view.projection.join_key_map
-    keys = [field.name for field in view.entity_columns if field.name != DUMMY_ENTITY_ID]
-    prefix = view.projection.name_to_use()  # type: ignore[no-untyped-call]
-    requested = [ref.split(":", 1)[1] for ref in feature_refs if ref.split(":", 1)[0] == prefix]
-    label = f"{view.projection.name_alias or view.name}__" if full_feature_names else ""
-    return _ViewJoin(
-        source=source,
-        keys=tuple(column_in_file(source, key) for key in keys),
-        entity_keys=tuple(join_key_map.get(key, key) for key in keys),
-        ttl=view.ttl or timedelta(0),
-        columns={column_in_file(source, feature): f"{label}{feature}" for feature in requested},
-    )
-
-
-def _entity_table(entity_df: pd.DataFrame | pa.Table | str, limits: EngineLimits) -> pa.Table:
-    if isinstance(entity_df, pa.Table):
-        return entity_df
-    if isinstance(entity_df, pd.DataFrame):
-        return pa.Table.from_pandas(entity_df, preserve_index=False).replace_schema_metadata()
-    if isinstance(entity_df, str):
-        with open_engine(limits) as connection:
-            return connection.sql(entity_df).to_arrow_table()
-    raise InputError(f"expected entity rows as pandas, Arrow or SQL text, got {type(entity_df).__name__}")
-
-
-def _time_column(entity_rows: pa.Table) -> str:
-    times = [field.name for field in entity_rows.schema if pa.types.is_timestamp(field.type)]
-    if EVENT_TIMESTAMP in times:
-        return EVENT_TIMESTAMP
-    if len(times) == 1:
-        return str(times[0])
-    raise InputError(
-        f"expected one timestamp column or one named {EVENT_TIMESTAMP} in the entity rows, got {times}"
-    )
-
-
-def _in_utc(entity_rows: pa.Table, time_column: str) -> pa.Table:
-    times = entity_rows[time_column]
-    position = entity_rows.column_names.index(time_column)
-    return entity_rows.set_column(position, time_column, times.cast(pa.timestamp(times.type.unit, "UTC")))
-
-
 def _pulled_columns(
     keys: list[str], features: list[str], event_time: str, created_time: str | None
 ) -> list[str]:
@@ -351,7 +243,7 @@ def _rows_between(
     """Table expression of a source's rows in a closed range of times; a naive bound is UTC."""
     files = ", ".join(literal(str(file)) for file in existing_files(file_source(source), config))
     time = microseconds_sql(event_time)
-    bounds = [f"{time} {sign} {_to_us(bound)}" for sign, bound in ((">=", start), ("<=", end)) if bound]
+    bounds = [f"{time} {sign} {to_us(bound)}" for sign, bound in ((">=", start), ("<=", end)) if bound]
     where = f" where {' and '.join(bounds)}" if bounds else ""
     return f"(select * from read_parquet([{files}]){where})"  # noqa: S608 - names are quoted
 
@@ -370,8 +262,3 @@ def _sql_job(sql: str, config: RepoConfig, *, is_keyed: bool) -> ArrowRetrievalJ
             yield from connection.sql(sql).to_arrow_reader(max_rows)
 
     return ArrowRetrievalJob(evaluate, stream=stream)
-
-
-def _to_us(moment: datetime) -> int:
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (aware - _EPOCH) // timedelta(microseconds=1)

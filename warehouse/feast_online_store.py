@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -20,9 +20,11 @@ from feast.repo_config import FeastConfigBaseModel, RepoConfig
 
 from warehouse.errors import InputError, StoreError
 from warehouse.feast_registry import resolve_feast_path
+from warehouse.microseconds import from_us, to_us
 from warehouse.online_file import HOW_TO_FILL, OnlineFile, drop_table, ensure_table, note_complete
 from warehouse.online_rows import (
     OnlineValue,
+    ProtoRow,
     RowTable,
     SqlValue,
     arrow_to_sql_columns,
@@ -32,7 +34,6 @@ from warehouse.online_rows import (
 )
 
 KEYS_PER_STATEMENT = 5_000
-_EPOCH = datetime.fromtimestamp(0, UTC)
 
 OnlineRecord = tuple[int, tuple[OnlineValue, ...]]
 """Event time (UTC microseconds) and values of one row."""
@@ -62,7 +63,7 @@ class RowOnlineStore(OnlineStore):
         self,
         config: RepoConfig,
         table: FeatureView,
-        data: list[tuple[EntityKeyProto, dict[str, ValueProto], datetime, datetime | None]],
+        data: list[ProtoRow],
         progress: Callable[[int], Any] | None,
     ) -> None:
         """Write rows in one transaction; a row that is older than the one there is left out.
@@ -88,8 +89,8 @@ class RowOnlineStore(OnlineStore):
             groups.setdefault(names, []).append(
                 (
                     *_key_of(entity_key, rows),
-                    _to_us(event_time),
-                    None if created_time is None else _to_us(created_time),
+                    to_us(event_time),
+                    None if created_time is None else to_us(created_time),
                     *(to_sql_value(values[name], types[name]) for name in names),
                 )
             )
@@ -144,14 +145,14 @@ class RowOnlineStore(OnlineStore):
                 if progress:
                     progress(batch.num_rows)
             if complete_until is not None:
-                note_complete(connection, rows, _to_us(complete_until))
+                note_complete(connection, rows, to_us(complete_until))
         file.shrink_log()
         return total
 
     def complete_until(self, config: RepoConfig, table: FeatureView) -> datetime | None:
         """Time up to which a view was materialized into the file; None: never, or not with these columns."""
         until_us = self._open(config).complete_until_us(RowTable.of(table, config.project))
-        return None if until_us is None else _EPOCH + timedelta(microseconds=until_us)
+        return None if until_us is None else from_us(until_us)
 
     def online_read(
         self,
@@ -177,7 +178,7 @@ class RowOnlineStore(OnlineStore):
                 continue
             event_us, values = record
             protos = {name: to_proto(value, types[name]) for name, value in zip(names, values, strict=True)}
-            result.append((_EPOCH + timedelta(microseconds=event_us), protos))
+            result.append((from_us(event_us), protos))
         return result
 
     def read_values(
@@ -282,8 +283,3 @@ def _key_of(entity_key: EntityKeyProto, rows: RowTable) -> tuple[SqlValue, ...]:
     if None in kinds or "null_val" in kinds or len(given) != len(rows.keys):
         raise InputError(f"{rows.name}: expected a key of {rows.keys} without nulls, got {given}")
     return tuple(getattr(given[key], kind) for key, kind in zip(rows.keys, kinds, strict=True) if kind)
-
-
-def _to_us(moment: datetime) -> int:
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (aware - _EPOCH) // timedelta(microseconds=1)

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
 from feast import FeatureView
 from feast.feature_view import DUMMY_ENTITY_ID
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey as EntityKeyProto
 from feast.protos.feast.types.Value_pb2 import Value as ValueProto
 from feast.type_map import feast_value_type_to_python_type, python_values_to_proto_values
 from feast.types import (
@@ -30,6 +32,7 @@ from feast.types import (
 )
 
 from warehouse.errors import InputError
+from warehouse.microseconds import from_us
 
 EVENT_US = "__event_us"
 CREATED_US = "__created_us"
@@ -37,6 +40,9 @@ CREATED_US = "__created_us"
 SqlValue = int | float | str | bytes | None
 OnlineValue = Any
 """A feature in Python: int, float, bool, str, bytes, None; of another Feast type, what Feast makes of it."""
+
+ProtoRow = tuple[EntityKeyProto, dict[str, ValueProto], datetime, datetime | None]
+"""Entity key, values, event time and created time of one row, as Feast's online stores take it."""
 
 _SCALARS: dict[FeastType, tuple[str, pa.DataType]] = {
     Int32: ("int32_val", pa.int32()),
@@ -213,6 +219,37 @@ def arrow_to_sql_columns(batch: pa.RecordBatch, view: FeatureView, table: RowTab
     created_us: list[SqlValue] = _column_to_us(batch[created]) if created else [None] * batch.num_rows
     features = [column_to_sql_values(batch[name], dtype) for name, dtype in table.features]
     return [*keys, event_us, created_us, *features]
+
+
+def arrow_to_protos(batch: pa.RecordBatch, view: FeatureView) -> list[ProtoRow]:
+    """Rows of a record batch as Feast's stores take them.
+
+    Feast's own conversion takes int64 columns with a null through float64, so numbers above 2^53 change.
+
+    Raises
+    ------
+    InputError
+        A key or an event time is null.
+    """
+    table = RowTable.of(view, "")
+    key_types = {field.name: field.dtype for field in view.entity_columns}
+    width = len(table.keys)
+    rows = []
+    for row in zip(*arrow_to_sql_columns(batch, view, table), strict=True):
+        keys = [
+            to_proto(value, key_types.get(name, String))
+            for name, value in zip(table.keys, row[:width], strict=True)
+        ]
+        values = {
+            name: to_proto(value, dtype)
+            for (name, dtype), value in zip(table.features, row[width + 2 :], strict=True)
+        }
+        event_us, created_us = row[width : width + 2]
+        created = None if created_us is None else from_us(created_us)
+        rows.append(
+            (EntityKeyProto(join_keys=table.keys, entity_values=keys), values, from_us(event_us), created)
+        )
+    return rows
 
 
 def _column_to_us(times: pa.Array) -> list[SqlValue]:

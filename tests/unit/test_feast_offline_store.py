@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from point_in_time import FIRST, SECOND, START, expected_rows, random_case, repo_config
 
-from warehouse import feast_offline_store
+from warehouse import feast_entity_join
 from warehouse.errors import InputError, OperationError
 from warehouse.feast_offline_store import AsofOfflineStore
 from warehouse.feast_retrieval import ArrowRetrievalJob
@@ -203,9 +203,9 @@ def test_many_rows_keep_their_order_when_memory_is_short(tmp_path: Path, registr
 def test_a_file_replaced_between_search_and_fetch_is_searched_again(
     tmp_path: Path, config: RepoConfig, registry: BaseRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = _numbers(tmp_path / "n.parquet", ["a", "b"], _at(0, 0), [1, 2])
+    path = _numbers(tmp_path / "n.parquet", ["x", "a", "b"], _at(0, 0, 0), [0, 1, 2])
     other = _numbers(tmp_path / "other.parquet", ["b", "a"], _at(0, 0), [2, 1])
-    search = feast_offline_store.match_rows
+    search = feast_entity_join.match_rows
 
     def search_while_a_build_ends(*args: Any, **options: Any) -> pa.ChunkedArray:
         found = search(*args, **options)
@@ -213,7 +213,7 @@ def test_a_file_replaced_between_search_and_fetch_is_searched_again(
             other.replace(path)
         return found
 
-    monkeypatch.setattr(feast_offline_store, "match_rows", search_while_a_build_ends)
+    monkeypatch.setattr(feast_entity_join, "match_rows", search_while_a_build_ends)
     rows = pa.table({"first_id": ["a", "b"], "event_timestamp": _at(1, 1)})
     assert _join(config, registry, _view(path), rows).to_arrow()["number"].to_pylist() == [1, 2]
 
