@@ -1,154 +1,121 @@
-"""The audit log: sealed records in one chain, checked without trusting whoever keeps the file.
+"""The audit log: sealed records in one chain, checked without trusting whoever keeps the files.
 
 Rules
 -----
-1. A record is ``magic (4) | version (1) | key id (8) | sequence (8) | previous hash (32) | nonce (12) |
-   length (4)``, big-endian, then `length` bytes of AES-256-GCM ciphertext with its tag (NIST SP 800-38D).
-2. The 69 header bytes are the additional authenticated data: no part of a record can be changed or moved.
-3. Sequences rise by one. The hash of a record is SHA-256 over a domain name and the whole record; each record
-   holds the hash of the one before, the first one holds the chain's genesis.
-4. The live store holds genesis and head, so that a cut tail is found. Its outbox is not in a file yet.
-5. Nonces are random: one key seals at most 2^32 records (SP 800-38D, section 8.3).
-6. Segments are ``<log>.<first sequence>``, then the active one, ``<log>``.
+1. A log is a row of segments: ``<log>.<number of its first record>``, then the active one, ``<log>``. A
+   segment holds records, one a line (see `api.audit_record`).
+2. Records are numbered from 1 without a gap, and each follows the hash of the one before; record 1 follows
+   the genesis, which each live store draws at random, so that no record of another chain fits.
+3. The live store holds genesis and head: a cut tail is found. Records in its outbox are not in a file yet;
+   one may be in both for a moment, and is then the same.
+4. Files change only under the lock ``<log>.lock``. A last line without a newline is the write of a process
+   that died, as long as its record is still in the outbox.
 """
 
 from __future__ import annotations
 
-import hashlib
-import secrets
-import struct
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-from warehouse.errors import OperationError
+from api.audit_chain import ChainChecker, Finding
+from api.audit_record import AuditError, AuditKeys, SealedRecord, parse_record
 from warehouse.live_decisions import AuditHead
 
-MAGIC: Final = b"CBPA"
-VERSION: Final = 1
-MAX_RECORD_BYTES: Final = 16 * 2**20
-_HEADER: Final = struct.Struct(">4sB8sQ32s12sI")
-_RECORD_DOMAIN: Final = b"cbp audit record v1\0"
-_KEY_DOMAIN: Final = b"cbp audit key id v1\0"
-_TAG_BYTES: Final = 16
+__all__ = [
+    "AuditError",
+    "AuditKeys",
+    "BrokenLogError",
+    "Finding",
+    "SealedRecord",
+    "find_damage",
+    "locked_log",
+    "parse_record",
+    "read_plaintexts",
+    "segments",
+    "verify",
+]
+
+_MOST_TOLD: Final = 20
 
 
-class AuditError(OperationError):
-    """The audit log is not what was written."""
-
-
-@dataclass(frozen=True)
-class SealedRecord:
-    """A record as it stands in a file.
-
-    Parameters
-    ----------
-    sequence : int
-        Its number, from 1.
-    key_id : bytes
-        Which key sealed it.
-    previous_hash : bytes
-        Hash of the record before.
-    data : bytes
-        All its bytes.
-    """
-
-    sequence: int
-    key_id: bytes
-    previous_hash: bytes
-    data: bytes
-
-    @property
-    def record_hash(self) -> bytes:
-        """Hash that the next record holds."""
-        return hashlib.sha256(_RECORD_DOMAIN + self.data).digest()
-
-
-class AuditKeys:
-    """Seals with the first key, opens with any.
+class BrokenLogError(AuditError):
+    """Records are broken, missing, foreign or out of place.
 
     Parameters
     ----------
-    keys : sequence of bytes
-        32 bytes each.
+    findings : list of Finding
+        All of them; the message tells the first.
     """
 
-    def __init__(self, keys: Sequence[bytes]) -> None:
-        self._ciphers = {_key_id(key): AESGCM(key) for key in keys}
-        self._sealing_id = _key_id(keys[0])
-
-    def seal(self, plaintext: bytes, *, sequence: int, previous_hash: bytes) -> SealedRecord:
-        """Make the record of a plaintext."""
-        nonce = secrets.token_bytes(12)
-        header = _HEADER.pack(
-            MAGIC, VERSION, self._sealing_id, sequence, previous_hash, nonce, len(plaintext) + _TAG_BYTES
-        )
-        ciphertext = self._ciphers[self._sealing_id].encrypt(nonce, plaintext, header)
-        return SealedRecord(sequence, self._sealing_id, previous_hash, header + ciphertext)
-
-    def open(self, record: SealedRecord) -> bytes:
-        """Return the plaintext of a record.
-
-        Raises
-        ------
-        AuditError
-            When no key is its own, or a bit of it was changed.
-        """
-        cipher = self._ciphers.get(record.key_id)
-        if cipher is None:
-            raise AuditError(
-                f"record {record.sequence} was sealed with another key, or its key id was changed: "
-                "set AES_KEY or AES_KEY_PREVIOUS to the key of that time"
-            )
-        header, ciphertext = record.data[: _HEADER.size], record.data[_HEADER.size :]
-        nonce = header[53:65]
-        try:
-            return cipher.decrypt(nonce, ciphertext, header)
-        except InvalidTag:
-            raise AuditError(f"record {record.sequence} was changed: its seal does not fit") from None
+    def __init__(self, findings: list[Finding]) -> None:
+        told = "; ".join(str(finding) for finding in findings[:_MOST_TOLD])
+        more = len(findings) - _MOST_TOLD
+        super().__init__(f"{told}; and {more} more" if more > 0 else told)
+        self.findings = findings
 
 
 def verify(log: Path, keys: AuditKeys, head: AuditHead) -> int:
-    """Check every record of every segment against the rules above; returns how many there are.
+    """Check every record against the rules above; returns how many there are.
+
+    Parameters
+    ----------
+    log : Path
+        Active segment.
+    keys : AuditKeys
+        Every key that sealed a record.
+    head : AuditHead
+        From the live store, read before this is called: what is written after it is left to the next run.
+
+    Raises
+    ------
+    BrokenLogError
+        Names each record that is not as it was written.
+    """
+    findings = find_damage(log, keys, head)
+    if findings:
+        raise BrokenLogError(findings)
+    return head.sequence
+
+
+def find_damage(log: Path, keys: AuditKeys, head: AuditHead) -> list[Finding]:
+    """List what is wrong with a log; empty when it is whole (see `verify`)."""
+    unshipped = dict(head.unshipped)
+    checker = ChainChecker(head, keys)
+    differing = []
+    last_number = 0
+    for line, is_whole in _lines(log):
+        if not is_whole and last_number + 1 in unshipped:
+            break
+        number = _number_of(line)
+        last_number = number if number is not None and number <= head.sequence else last_number + 1
+        if number in unshipped and unshipped[number] != line:
+            differing.append(Finding(number, number, "differs from the one in the outbox"))
+        if is_whole:
+            checker.check(line)
+        else:
+            checker.break_off("is cut short: the file does not end with a newline")
+    for number, record in sorted(unshipped.items()):
+        if number > last_number:
+            checker.check(record)
+    checker.finish()
+    return checker.findings + differing
+
+
+def read_plaintexts(log: Path, keys: AuditKeys) -> Iterator[bytes]:
+    """Yield the plaintext of every shipped record, in order; does not check the chain (see `verify`).
 
     Raises
     ------
     AuditError
-        Names the first record that is not as it was written.
+        At a record that can't be opened.
     """
-    sequence, previous_hash = 0, head.genesis
-    unshipped = dict(head.unshipped)
-    for record in iterate_records(log):
-        if record.sequence > head.sequence:
-            # Written after the head was read: the next run looks at it.
-            break
-        _check_link(record, sequence + 1, previous_hash)
-        keys.open(record)
-        sequence, previous_hash = record.sequence, record.record_hash
-        if unshipped.pop(sequence, record.data) != record.data:
-            raise AuditError(f"record {sequence} differs from the one in the outbox")
-    for number, data in sorted(unshipped.items()):
-        record = parse_record(data)
-        if record.sequence != number:
-            raise AuditError(f"record {number} of the outbox calls itself {record.sequence}")
-        _check_link(record, sequence + 1, previous_hash)
-        keys.open(record)
-        sequence, previous_hash = number, record.record_hash
-    if sequence != head.sequence:
-        raise AuditError(f"records {sequence + 1} to {head.sequence} are missing at the end of the log")
-    if previous_hash != head.record_hash:
-        raise AuditError(f"record {sequence} is not the one that the live store knows as the last")
-    return sequence
-
-
-def read_plaintexts(log: Path, keys: AuditKeys) -> Iterator[bytes]:
-    """Yield the plaintext of every shipped record, in order; does not check the chain (see `verify`)."""
-    for record in iterate_records(log):
-        yield keys.open(record)
+    for line, is_whole in _lines(log):
+        if is_whole:
+            yield keys.open(parse_record(line))
 
 
 def segments(log: Path) -> list[Path]:
@@ -157,56 +124,33 @@ def segments(log: Path) -> list[Path]:
     return [*sorted(finished, key=lambda path: int(path.suffix[1:])), *([log] if log.is_file() else [])]
 
 
-def iterate_records(log: Path) -> Iterator[SealedRecord]:
-    """Yield the records of all segments in order.
-
-    Raises
-    ------
-    AuditError
-        When a segment holds something that is not a record, or ends within one.
-    """
-    number = 0
-    for segment in segments(log):
-        with segment.open("rb") as file:
-            while True:
-                record = read_record(file, after=number, name=segment.name)
-                if record is None:
-                    break
-                number = record.sequence
-                yield record
+@contextmanager
+def locked_log(log: Path) -> Iterator[None]:
+    """Wait for the right to change a log's files, and hold it; between processes and threads."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.with_name(f"{log.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
-def read_record(file: BinaryIO, *, after: int, name: str) -> SealedRecord | None:
-    """Read the next record of a segment; None at its end. `after` and `name` say where, if it is not one."""
-    header = file.read(_HEADER.size)
-    if not header:
+def _lines(log: Path) -> Iterator[tuple[bytes, bool]]:
+    """Lines of all segments, and whether each ends with a newline."""
+    if not log.parent.is_dir():
+        return
+    with ExitStack() as stack:
+        # Whoever writes or renames holds the lock: what is there now holds no write under way.
+        with locked_log(log):
+            files = [stack.enter_context(path.open("rb")) for path in segments(log)]
+            ends = [file.seek(0, os.SEEK_END) for file in files]
+        for file, end in zip(files, ends, strict=True):
+            file.seek(0)
+            while file.tell() < end:
+                line = file.readline(end - file.tell())
+                yield line.removesuffix(b"\n"), line.endswith(b"\n")
+
+
+def _number_of(line: bytes) -> int | None:
+    try:
+        return parse_record(line).sequence
+    except AuditError:
         return None
-    where = f"{name}: what follows record {after}"
-    if len(header) < _HEADER.size:
-        raise AuditError(f"{where} is cut short")
-    magic, version, _, _, _, _, length = _HEADER.unpack(header)
-    if magic != MAGIC or version != VERSION or not _TAG_BYTES <= length <= MAX_RECORD_BYTES:
-        raise AuditError(f"{where} is not a record of version {VERSION}")
-    ciphertext = file.read(length)
-    if len(ciphertext) < length:
-        raise AuditError(f"{where} is cut short")
-    return parse_record(header + ciphertext)
-
-
-def parse_record(data: bytes) -> SealedRecord:
-    """Parse the bytes of one record."""
-    if len(data) < _HEADER.size or not data.startswith(MAGIC):
-        raise AuditError("expected a sealed record, got something else")
-    _, _, key_id, sequence, previous_hash, _, _ = _HEADER.unpack(data[: _HEADER.size])
-    return SealedRecord(sequence, key_id, previous_hash, data)
-
-
-def _check_link(record: SealedRecord, expected: int, previous_hash: bytes) -> None:
-    if record.sequence != expected:
-        raise AuditError(f"expected record {expected}, found record {record.sequence}")
-    if record.previous_hash != previous_hash:
-        raise AuditError(f"record {expected} does not follow the record before it: one of them was changed")
-
-
-def _key_id(key: bytes) -> bytes:
-    return hashlib.sha256(_KEY_DOMAIN + key).digest()[:8]

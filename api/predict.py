@@ -24,5 +24,4 @@ def post_predict() -> Response:
     body = parse_predict(request.get_data(), max_batch=opened.settings.max_batch, now_us=now_us())
     transactions = [transaction.transaction() for transaction in body.transactions]
     answers = opened.scoring().predict(transactions, explain=body.explain, client=get_jwt_identity())
-    opened.shipper.wake()
     return Response(b'{"predictions":[' + b",".join(answers) + b"]}", mimetype="application/json")

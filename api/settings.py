@@ -31,8 +31,8 @@ class ApiSettings:
     api_key_secret : bytes
         Keys the HMAC-SHA-256 of API keys (``API_KEY_SECRET``, at least 32 characters).
     aes_keys : tuple of bytes
-        Keys of the audit log, 32 bytes each, base64 in the environment: the first seals (``AES_KEY``), the others
-        only open (``AES_KEY_PREVIOUS``, separated by commas).
+        Keys of the audit log, 32 bytes each, base64 or hexadecimal in the environment: the first seals
+        (``AES_KEY``), the others only open (``AES_KEY_PREVIOUS``, separated by commas).
     prediction_log : Path
         Active segment of the audit log (``PREDICTION_LOG``, by default ``audit/predictions.log`` at home).
     batch_size : int
@@ -108,13 +108,21 @@ def _aes_keys(env: Mapping[str, str]) -> tuple[bytes, ...]:
 
 
 def _aes_key(text: str, name: str) -> bytes:
-    try:
-        key = base64.b64decode(text.strip(), validate=True)
-    except binascii.Error as error:
-        raise SettingsError(f"{name} must be base64: `cbp keys generate` prints a fresh one") from error
-    if len(key) != _AES_KEY_BYTES:
-        raise SettingsError(f"{name} must be {_AES_KEY_BYTES} bytes in base64, got {len(key)} bytes")
-    return key
+    for decode in (bytes.fromhex, _base64):
+        try:
+            key = decode(text.strip())
+        except (binascii.Error, ValueError):
+            continue
+        if len(key) == _AES_KEY_BYTES:
+            return key
+    raise SettingsError(
+        f"{name} must be {_AES_KEY_BYTES} bytes in base64 or hexadecimal: "
+        "`cbp keys generate` prints a fresh one"
+    )
+
+
+def _base64(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
 
 
 def _count(env: Mapping[str, str], name: str, default: int, *, most: int) -> int:

@@ -1,27 +1,29 @@
-"""Ships sealed records from the live store's outbox to the log file, in order, exactly once.
+"""Ships sealed records from the live store's outbox to the log, in order, each once.
 
-A record is cleared from the outbox only after the file is synced. Whoever holds the lock file ships; a torn
-write of a process that died is cut off, because its record is still in the outbox.
+A record is cleared from the outbox only when the file is on the disk. Whoever holds the log's lock ships: one
+at a time over all processes. After a crash, records may be in the file and still in the outbox: they are
+known by their bytes (the file is not trusted: a forged number hides nothing) and not written again. A torn
+last line is cut off when its record is still in the outbox; anything else stays, for `api.audit.verify`.
 """
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from api.audit import AuditError, parse_record, read_record, segments
+from api.audit import AuditError, locked_log, parse_record
 from warehouse.errors import CbpError
 from warehouse.live_store import LiveStore
 
 _RECORDS_PER_SHIPMENT: Final = 1_000
-_IDLE_SECONDS: Final = 0.5
+_PAUSE_SECONDS: Final = 0.2
+_STOP_SECONDS: Final = 10.0
 _SEGMENT_BYTES: Final = 256 * 2**20
+_TAIL_BYTES: Final = 2**20
 
 logger = logging.getLogger("cbp.audit")
 
@@ -36,110 +38,124 @@ class Shipper:
     log : Path
         Active segment.
     segment_bytes : int
-        A segment larger than this is finished.
+        A segment larger than this is finished: renamed after the number of its first record.
     """
 
     def __init__(self, store: LiveStore, log: Path, *, segment_bytes: int = _SEGMENT_BYTES) -> None:
         self._store = store
         self._log = log
         self._segment_bytes = segment_bytes
-        self._wake = threading.Event()
-        self._stop = threading.Event()
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="audit-shipper", daemon=True)
 
     def start(self) -> None:
         """Ship what is left, and from now on what comes, on a thread of its own."""
         self._thread.start()
 
-    def wake(self) -> None:
-        """Say that there is something to ship."""
-        self._wake.set()
-
     def stop(self) -> None:
         """Ship what is there and end."""
-        self._stop.set()
-        self._wake.set()
+        self._stopping.set()
         if self._thread.is_alive():
-            self._thread.join(timeout=10.0)
+            self._thread.join(timeout=_STOP_SECONDS)
 
     def ship(self) -> int:
-        """Ship everything in the outbox now; returns how many records were written.
+        """Ship everything that is in the outbox now; returns how many records were written.
 
         Raises
         ------
-        AuditError
-            When the log's end is not a record and can't be mended from the outbox.
+        StoreError, OSError
+            The outbox can't be read or the log not be written; what is not shipped stays in the outbox.
         """
         written = 0
         if not self._store.unshipped_records(limit=1):
             return written
-        with self._locked():
+        with locked_log(self._log):
             while records := self._store.unshipped_records(limit=_RECORDS_PER_SHIPMENT):
                 written += self._append(records)
                 self._store.clear_shipped(through=records[-1][0])
+                self._finish_large_segment()  # after clearing: what is in both is always in the active one
         return written
 
     def _run(self) -> None:
-        while not self._stop.is_set():
-            self._wake.wait(_IDLE_SECONDS)
-            self._wake.clear()
+        is_last = False
+        while not is_last:
+            # Records are gathered for a moment: one sync and one clearing for many.
+            is_last = self._stopping.wait(_PAUSE_SECONDS)
             try:
                 self.ship()
             except (CbpError, OSError):
-                # Records stay in the outbox; the next round tries again.
-                logger.exception("audit records could not be shipped")
+                logger.exception("audit records could not be shipped; they stay in the outbox")
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        with self._log.with_name(f"{self._log.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
-    def _append(self, records: tuple[tuple[int, bytes], ...]) -> int:
-        self._finish_large_segment()
+    def _append(self, records: Sequence[tuple[int, bytes]]) -> int:
+        is_new = not self._log.exists()
         with self._log.open("a+b") as file:
-            last, end = self._last_record(file, first_unshipped=records[0][0])
-            file.truncate(end)
-            fresh = [data for number, data in records if number > last]
-            if fresh and parse_record(fresh[0]).sequence != last + 1:
-                raise AuditError(f"record {last + 1} is neither in {self._log.name} nor in the outbox")
-            file.write(b"".join(fresh))
+            # What was written and not cleared is at the end, and no longer than what is to be written now.
+            length = sum(len(data) + 1 for _, data in records) + _TAIL_BYTES
+            lines, torn_bytes = _tail(file, length=length)
+            present = set(lines)
+            fresh = [(number, data) for number, data in records if data not in present]
+            last_line = lines[-1] if lines else b""
+            if torn_bytes:
+                self._mend(file, torn_bytes, is_ours=bool(fresh) and _precedes(last_line, fresh[0]))
+            file.write(b"".join(data + b"\n" for _, data in fresh))
             file.flush()
             os.fsync(file.fileno())
+        if is_new:
+            _sync_folder(self._log.parent)
         return len(fresh)
 
-    def _last_record(self, file: BinaryIO, *, first_unshipped: int) -> tuple[int, int]:
-        """Find the log's last whole record: its number, and where it ends in the active segment."""
-        last = self._last_of_finished()
-        file.seek(0)
-        end = 0
-        while True:
-            try:
-                record = read_record(file, after=last, name=self._log.name)
-            except AuditError:
-                # Only a write that was never acknowledged may be cut off: its record is still in the outbox.
-                if last + 1 >= first_unshipped:
-                    return last, end
-                raise
-            if record is None:
-                return last, end
-            last, end = record.sequence, file.tell()
-
-    def _last_of_finished(self) -> int:
-        finished = [segment for segment in segments(self._log) if segment != self._log]
-        if not finished:
-            return 0
-        last = 0
-        with finished[-1].open("rb") as file:
-            while record := read_record(file, after=last, name=finished[-1].name):
-                last = record.sequence
-        return last
+    def _mend(self, file: BinaryIO, torn_bytes: int, *, is_ours: bool) -> None:
+        if is_ours:
+            file.truncate(file.seek(0, os.SEEK_END) - torn_bytes)
+        else:
+            logger.error("%s ends with something that is not ours; `cbp audit verify` tells", self._log.name)
+            file.write(b"\n")
 
     def _finish_large_segment(self) -> None:
-        if not self._log.is_file() or self._log.stat().st_size < self._segment_bytes:
+        if self._log.stat().st_size < self._segment_bytes:
             return
         with self._log.open("rb") as file:
-            first = read_record(file, after=0, name=self._log.name)
-        if first is not None:
-            self._log.rename(self._log.with_name(f"{self._log.name}.{first.sequence:012d}"))
+            first = _number_of(file.readline())
+        finished = self._log.with_name(f"{self._log.name}.{first or 0:012d}")
+        if first is None or finished.exists():
+            logger.error("%s can't be finished: its first line is no new record", self._log.name)
+            return
+        self._log.rename(finished)
+        _sync_folder(self._log.parent)
+
+
+def _tail(file: BinaryIO, *, length: int) -> tuple[list[bytes], int]:
+    """Read the last whole lines of a file, in its last `length` bytes, and measure what follows them.
+
+    Returns
+    -------
+    (list of bytes, int)
+        Lines without their newlines, and the number of bytes that no newline ends.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - length))
+    *lines, torn = file.read().split(b"\n")
+    if size > length and lines:
+        del lines[0]  # its beginning was not read
+    return lines, len(torn)
+
+
+def _precedes(last_line: bytes, record: tuple[int, bytes]) -> bool:
+    """Say whether a record comes right after a line, the empty start of a file included."""
+    last = _number_of(last_line)
+    return record[0] == last + 1 if last is not None else not last_line
+
+
+def _number_of(line: bytes) -> int | None:
+    try:
+        return parse_record(line.removesuffix(b"\n")).sequence
+    except AuditError:
+        return None
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
