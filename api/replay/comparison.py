@@ -117,7 +117,8 @@ def _differs(left: pa.Array, right: pa.Array) -> npt.NDArray[np.bool_]:
     """Where two arrays of one type differ: in being null, or in a bit of the value."""
     left_null, right_null = left.is_null().to_numpy(False), right.is_null().to_numpy(False)
     both = ~left_null & ~right_null
-    return (left_null != right_null) | (both & (_bits(left) != _bits(right)))
+    differs: npt.NDArray[np.bool_] = (left_null != right_null) | (both & (_bits(left) != _bits(right)))
+    return differs
 
 
 def _bits(array: pa.Array) -> npt.NDArray[Any]:

@@ -1,0 +1,177 @@
+"""Building: what lands is built, tested and published; what fails or dies leaves the published copy as it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from warehouse.building import build, dbt_environment, run_dbt
+from warehouse.canonical import LABEL_SCHEMA, LABELS_FILE, TRANSACTION_SCHEMA, TRANSACTIONS_FILE
+from warehouse.errors import BuildError
+from warehouse.landing import publish_batch
+from warehouse.live_events import Transaction
+from warehouse.live_store import LiveStore
+from warehouse.settings import PROJECT_ROOT, Settings
+
+DAY_US = 86_400_000_000
+START_US = 1_700_006_400_000_000  # a midnight
+LIVE_SQL = "select arrival_seq from events where arrival_seq between :first_seq and :last_seq"
+
+
+def payment(number: int, *, amount_minor: int = 1_000) -> dict[str, Any]:
+    """Build one canonical row: a payment every six hours by three customers."""
+    event_us = START_US + number * DAY_US // 4
+    return {
+        "transaction_id": f"t{number}",
+        "customer_id": f"c{number % 3}",
+        "merchant_id": f"m{number % 2}",
+        "event_us": event_us,
+        "amount_minor": amount_minor,
+        "currency": "EUR",
+        "ingested_us": event_us,
+        "source": "file",
+        "source_order": number,
+    }
+
+
+def land(
+    settings: Settings, name: str, rows: list[dict[str, Any]], labels: Sequence[dict[str, Any]] = ()
+) -> None:
+    """Land rows as a batch."""
+
+    def write(folder: Path) -> None:
+        pq.write_table(pa.Table.from_pylist(rows, TRANSACTION_SCHEMA), folder / TRANSACTIONS_FILE)
+        # Nullable, so that a test can land what ingest never would.
+        schema = pa.schema([field.with_nullable(True) for field in LABEL_SCHEMA])
+        pq.write_table(pa.Table.from_pylist(list(labels), schema), folder / LABELS_FILE)
+
+    publish_batch(settings, name, write=write)
+
+
+def published(settings: Settings, query: str) -> list[Any]:
+    with duckdb.connect(str(settings.published_file), read_only=True) as connection:
+        return connection.execute(query).fetchall()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    found = Settings.from_environment({"CBP_HOME": str(tmp_path)})
+    found.create_folders()
+    return found
+
+
+def test_what_lands_is_published_and_what_was_scored_lands(settings: Settings) -> None:
+    rows = [payment(number) for number in range(12)]
+    labels = [
+        {"transaction_id": "t1", "is_fraud": True, "known_us": START_US + DAY_US, "source": "file"},
+        {"transaction_id": "t1", "is_fraud": False, "known_us": START_US + 2 * DAY_US, "source": "analyst"},
+        {"transaction_id": "t2", "is_fraud": True, "known_us": START_US + DAY_US, "source": "file"},
+    ]
+    land(settings, "first", rows, labels)
+    progress: list[int] = []
+    result = build(settings, progress=lambda _, done, total: progress.append(total - done))
+    assert (
+        result.published["marts.fct_transactions"]
+        == result.published["features.feat_transaction_velocity"]
+        == 12
+    )
+    assert progress[-1] == 0
+    assert published(settings, "select transaction_id from marts.fct_transactions where is_fraud") == [
+        ("t2",)
+    ]
+    assert {file.name for file in settings.features_dir.glob("*.parquet")} == {
+        "feat_category_risk.parquet",
+        "feat_customer_profile.parquet",
+        "feat_merchant_risk.parquet",
+        "feat_transaction_velocity.parquet",
+    }
+
+    store = LiveStore.open(settings)
+    store.create_tables()
+    scored = Transaction(
+        transaction_id="live",
+        customer_id="c0",
+        event_us=START_US + 4 * DAY_US,
+        amount_minor=5,
+        latitude=1.5,
+        longitude=2.5,
+    )
+    store.claim([scored], worker="test/1/1.00", now_us=START_US, live_sql=LIVE_SQL)
+    store.add_labels(
+        [{"transaction_id": "live", "is_fraud": True, "known_us": START_US, "source": "analyst"}]
+    )
+    store.close()
+    again = build(settings)
+    assert (again.landed.events, again.landed.labels) == (1, 1)
+    assert published(
+        settings,
+        "select source, is_fraud, latitude_e6, transaction_count_30d from marts.fct_transactions "
+        "join features.feat_transaction_velocity using (transaction_id) where transaction_id = 'live'",
+    ) == [("api", True, 1_500_000, 4)]
+    assert build(settings).landed.events == 0
+
+
+def test_a_failed_test_leaves_the_published_warehouse(settings: Settings) -> None:
+    land(settings, "good", [payment(number) for number in range(4)])
+    build(settings)
+    before = settings.published_file.stat().st_mtime_ns
+    land(settings, "bad", [], [{"transaction_id": None, "is_fraud": True, "known_us": 1, "source": "file"}])
+    with pytest.raises(BuildError, match="published warehouse is unchanged"):
+        build(settings)
+    assert settings.published_file.stat().st_mtime_ns == before
+
+
+def test_a_killed_build_is_repaired_by_the_next(settings: Settings) -> None:
+    land(settings, "good", [payment(number) for number in range(8)])
+    program = (
+        "from warehouse.building import build; from warehouse.settings import Settings; "
+        "build(Settings.from_environment())"
+    )
+    for seconds in (2.5, 4.0):
+        process = subprocess.Popen(
+            [sys.executable, "-c", program],
+            cwd=PROJECT_ROOT,
+            env=os.environ | dbt_environment(settings),
+            start_new_session=True,
+        )
+        time.sleep(seconds)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert build(settings).published["marts.fct_transactions"] == 8
+
+
+def test_dbts_own_unit_tests_pass(settings: Settings) -> None:
+    run_dbt(settings, ["run", "--empty"])
+    assert run_dbt(settings, ["test", "--select", "test_type:unit"]) >= 9
+
+
+def test_plain_dbt_and_feast_work_from_the_root(settings: Settings, tmp_path: Path) -> None:
+    land(settings, "good", [payment(number) for number in range(8)])
+    environment = os.environ | dbt_environment(settings) | {"DBT_TARGET_PATH": str(tmp_path / "elsewhere")}
+    tools = Path(sys.executable).parent
+    for command in (
+        ["dbt", "run"],
+        ["feast", "-c", "feature_repo", "apply"],
+        ["feast", "-c", "feature_repo", "materialize", "2020-01-01T00:00:00", "2030-01-01T00:00:00"],
+    ):
+        done = subprocess.run(
+            [str(tools / command[0]), *command[1:]],
+            cwd=PROJECT_ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert (settings.feast_dir / "online.db").is_file()
