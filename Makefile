@@ -40,7 +40,7 @@ serve: $(READY) ## Serve the API on http://127.0.0.1:8000, with fresh local secr
 	@test -f .env || (umask 077 && $(BIN)/cbp keys generate > .env && echo 'Wrote fresh secrets to .env')
 	$(BIN)/cbp serve
 
-bench: $(READY) ## Run the benchmarks, or one of them: make bench NAME=simulate
+bench: $(READY) ## Run the benchmarks, or one of them: make bench NAME=ground
 	$(BIN)/python -m bench $(NAME)
 
 clean: ## Remove the environment, caches and all state below data/

@@ -1,4 +1,4 @@
-"""Building: what lands is built, tested and published; what fails or dies leaves the published copy as it was."""
+"""Building: what lands is built, tested and published; what fails or dies leaves the published copy alone."""
 
 from __future__ import annotations
 
