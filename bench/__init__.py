@@ -1,1 +1,1 @@
-"""Benchmarks: each measures the product, beside a peer where there is one, and writes ``reports/bench/<name>.json``."""
+"""Benchmarks: each measures the product, beside a peer if there is one, and writes ``reports/bench``."""

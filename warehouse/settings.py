@@ -74,7 +74,7 @@ class Settings:
 
     @property
     def manifest_file(self) -> Path:
-        """dbt's manifest of the run that made the features."""
+        """Manifest of the dbt run that made the features."""
         return self.dbt_target_dir / "manifest.json"
 
     @property
