@@ -83,7 +83,7 @@ def read_feature_models(manifest_file: Path) -> tuple[FeatureModel, ...]:
     if not manifest_file.is_file():
         raise BuildError(
             f"features are declared in dbt's manifest, and there is none at {manifest_file}: "
-            "run `dbt parse` or `cbp build` first"
+            "run `dbt run` or `cbp build` first"
         )
     nodes = json.loads(manifest_file.read_text(encoding="utf-8"))["nodes"].values()
     models = [

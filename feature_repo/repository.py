@@ -43,7 +43,7 @@ def build_repository(settings: Settings) -> Repository:
     BuildError
         See `feature_repo.manifest.read_feature_models`.
     """
-    models = read_feature_models(settings.dbt_target_dir / "manifest.json")
+    models = read_feature_models(settings.manifest_file)
     entities = build_entities(models)
     sources = {model.name: build_source(model, settings.features_dir) for model in models}
     views = tuple(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -13,6 +13,7 @@ from feast.type_map import feast_value_type_to_python_type, python_values_to_pro
 
 from warehouse.feast_online_store import RowOnlineStore
 from warehouse.microseconds import to_us
+from warehouse.online_reader import OnlineRecord
 
 FRAUD_SCORING = "fraud_scoring_v1"
 
@@ -63,8 +64,8 @@ class OnlineRow(dict[str, FeatureValue]):
 
     __slots__ = ("ahead", "event_us", "stale")
 
-    def __init__(self, features: Sequence[str]) -> None:
-        super().__init__(dict.fromkeys(features))
+    def __init__(self, features: Mapping[str, FeatureValue]) -> None:
+        super().__init__(features)
         self.event_us: dict[str, int | None] = {}
         self.stale: tuple[str, ...] = ()
         self.ahead: tuple[str, ...] = ()
@@ -92,11 +93,11 @@ class OnlineReader:
     """
 
     def __init__(self, store: FeatureStore, service: str = FRAUD_SCORING) -> None:
-        self._config = store.config
-        self._online_store = store.provider.online_store
-        self._views = [view for view in service_views(store, service) if view.view.online]
-        self.views = tuple(view.view.name for view in self._views)
-        self.features = tuple(name for view in self._views for name in view.features)
+        views = [view for view in service_views(store, service) if view.view.online]
+        self._views = [(view, _record_reader(store, view)) for view in views]
+        self.views = tuple(view.view.name for view in views)
+        self.features = tuple(name for view in views for name in view.features)
+        self._nothing = dict.fromkeys(self.features)
 
     def read(self, rows: Sequence[Mapping[str, Any]]) -> list[OnlineRow]:
         """Read the features of some transactions, with one read per view.
@@ -116,23 +117,27 @@ class OnlineReader:
         warehouse.errors.StoreError
             The online store isn't there or can't be read.
         """
-        result = [OnlineRow(self.features) for _ in rows]
-        for view in self._views:
+        result = [OnlineRow(self._nothing) for _ in rows]
+        for view, read_records in self._views:
             keys = [tuple([row[name] for name in view.transaction_keys]) for row in rows]
             wanted = list(dict.fromkeys(key for key in keys if None not in key))
-            records = dict(zip(wanted, self._records(view, wanted), strict=True)) if wanted else {}
+            records = dict(zip(wanted, read_records(wanted), strict=True)) if wanted else {}
             for row, key, into in zip(rows, keys, result, strict=True):
                 _fill(into, view, records.get(key), row["event_us"])
         return result
 
-    def _records(
-        self, view: ServiceView, keys: list[tuple[Any, ...]]
-    ) -> list[tuple[int, tuple[FeatureValue, ...]] | None]:
-        if isinstance(self._online_store, RowOnlineStore):
-            return self._online_store.read_values(self._config, view.view, keys, view.features)
-        found = self._online_store.online_read(
-            self._config, view.view, [_key_proto(view, key) for key in keys], list(view.features)
-        )
+
+Records = list[OnlineRecord | None]
+
+
+def _record_reader(store: FeatureStore, view: ServiceView) -> Callable[[list[tuple[Any, ...]]], Records]:
+    """Make what reads the rows of some keys of a view, as event time and values."""
+    config, online_store = store.config, store.provider.online_store
+    if isinstance(online_store, RowOnlineStore):
+        return online_store.values_reader(config, view.view, view.features).read
+
+    def read_protos(keys: list[tuple[Any, ...]]) -> Records:
+        asked = [_key_proto(view, key) for key in keys]
         return [
             None
             if values is None or stamp is None
@@ -140,13 +145,13 @@ class OnlineReader:
                 to_us(stamp),
                 tuple(feast_value_type_to_python_type(values[name]) for name in view.features),
             )
-            for stamp, values in found
+            for stamp, values in online_store.online_read(config, view.view, asked, list(view.features))
         ]
 
+    return read_protos
 
-def _fill(
-    row: OnlineRow, view: ServiceView, record: tuple[int, tuple[FeatureValue, ...]] | None, event_us: int
-) -> None:
+
+def _fill(row: OnlineRow, view: ServiceView, record: OnlineRecord | None, event_us: int) -> None:
     name = view.view.name
     if record is None:
         row.event_us[name] = None

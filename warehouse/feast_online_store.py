@@ -6,7 +6,6 @@ one transaction per call, so that readers neither wait for ``materialize`` nor s
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Literal
@@ -18,25 +17,19 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey as EntityKeyProto
 from feast.protos.feast.types.Value_pb2 import Value as ValueProto
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
 
-from warehouse.errors import InputError, StoreError
+from warehouse.errors import InputError
 from warehouse.feast_registry import resolve_feast_path
 from warehouse.microseconds import from_us, to_us
-from warehouse.online_file import HOW_TO_FILL, OnlineFile, drop_table, ensure_table, note_complete
+from warehouse.online_file import OnlineFile, drop_table, ensure_table, note_complete
+from warehouse.online_reader import RowReader
 from warehouse.online_rows import (
-    OnlineValue,
     ProtoRow,
     RowTable,
     SqlValue,
     arrow_to_sql_columns,
-    python_decoder,
     to_proto,
     to_sql_value,
 )
-
-KEYS_PER_STATEMENT = 5_000
-
-OnlineRecord = tuple[int, tuple[OnlineValue, ...]]
-"""Event time (UTC microseconds) and values of one row."""
 
 
 class RowOnlineStoreConfig(FeastConfigBaseModel):
@@ -172,7 +165,8 @@ class RowOnlineStore(OnlineStore):
         types = dict(rows.features)
         names = [name for name in requested_features or types if name in types]
         result: list[tuple[datetime | None, dict[str, ValueProto] | None]] = []
-        for record in self._read(config, rows, [_key_of(key, rows) for key in entity_keys], names):
+        reader = RowReader(self._open(config), rows, tuple(names))
+        for record in reader.read_kept([_key_of(key, rows) for key in entity_keys]):
             if record is None:
                 result.append((None, None))
                 continue
@@ -181,43 +175,15 @@ class RowOnlineStore(OnlineStore):
             result.append((from_us(event_us), protos))
         return result
 
-    def read_values(
-        self,
-        config: RepoConfig,
-        table: FeatureView,
-        keys: Sequence[tuple[SqlValue, ...]],
-        features: Sequence[str],
-    ) -> list[OnlineRecord | None]:
-        """Read rows as Python values, without a protobuf on the way.
-
-        Parameters
-        ----------
-        config, table
-            As Feast has them.
-        keys : sequence of tuple
-            Values of the view's join keys, in the order of their sorted names; none is null.
-        features : sequence of str
-            Wanted features of the view.
-
-        Returns
-        -------
-        list of (int, tuple) or None
-            Event time in UTC microseconds and the values, aligned with `keys`; None where there is no row.
+    def values_reader(self, config: RepoConfig, table: FeatureView, features: Sequence[str]) -> RowReader:
+        """Make a reader of some features of a view, as Python values, with nothing left to resolve.
 
         Raises
         ------
-        StoreError
-            The file or the view's table isn't there, or can't be read.
+        InputError
+            The view has no such feature.
         """
-        rows = RowTable.of(table, config.project)
-        types = dict(rows.features)
-        found = self._read(config, rows, keys, features)
-        decoders = [(i, decode) for i, name in enumerate(features) if (decode := python_decoder(types[name]))]
-        if decoders:
-            found = [
-                None if record is None else (record[0], _decoded(record[1], decoders)) for record in found
-            ]
-        return found
+        return RowReader(self._open(config), RowTable.of(table, config.project), tuple(features))
 
     def update(
         self,
@@ -244,37 +210,6 @@ class RowOnlineStore(OnlineStore):
         if self._file is None or self._file.path != path:
             self._file = OnlineFile(path, config.online_store.busy_timeout_seconds)
         return self._file
-
-    def _read(
-        self,
-        config: RepoConfig,
-        rows: RowTable,
-        keys: Sequence[tuple[SqlValue, ...]],
-        features: Sequence[str],
-    ) -> list[OnlineRecord | None]:
-        width = len(rows.keys)
-        found: dict[tuple[SqlValue, ...], OnlineRecord] = {}
-        file = self._open(config)
-        connection = file.connection()
-        try:
-            for first in range(0, len(keys), KEYS_PER_STATEMENT):
-                some = keys[first : first + KEYS_PER_STATEMENT]
-                values = [value for key in some for value in key]
-                for row in connection.execute(rows.select_sql(features, len(some)), values):
-                    found[row[:width]] = (row[width], row[width + 1 :])
-        except sqlite3.Error as error:
-            raise StoreError(f"can't read {rows.name} from {file.path} ({error}): {HOW_TO_FILL}") from error
-        return [found.get(key) for key in keys]
-
-
-def _decoded(
-    values: tuple[OnlineValue, ...], decoders: Sequence[tuple[int, Callable[[SqlValue], OnlineValue]]]
-) -> tuple[OnlineValue, ...]:
-    decoded = list(values)
-    for i, decode in decoders:
-        if decoded[i] is not None:
-            decoded[i] = decode(decoded[i])
-    return tuple(decoded)
 
 
 def _key_of(entity_key: EntityKeyProto, rows: RowTable) -> tuple[SqlValue, ...]:

@@ -20,7 +20,7 @@ def resolve_feast_path(path: str) -> Path:
     ``feature_store.yaml`` can't say ``${CBP_HOME}``, which has no default there: Feast's own command line
     gets the home from the environment here, and code that holds a `Settings` passes absolute paths.
     """
-    return Settings.from_environment().feast_dir / path
+    return Path(path) if Path(path).is_absolute() else Settings.from_environment().feast_dir / path
 
 
 class HomeRegistryStore(FileRegistryStore):

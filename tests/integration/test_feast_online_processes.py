@@ -74,7 +74,7 @@ def read_until_stopped(folder: Path) -> None:
     slowest = 0.0
     while not (folder / "stop").exists():
         before = time.perf_counter()
-        found = store.read_values(config, view, [(key,) for key in KEYS], FEATURES)
+        found = store.values_reader(config, view, FEATURES).read([(key,) for key in KEYS])
         slowest = max(slowest, time.perf_counter() - before)
         versions = {number for record in found if record for number in record[1]}
         if len(versions) != 1 or None in found:
@@ -100,7 +100,11 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def _numbers(folder: Path) -> set[int]:
-    found = RowOnlineStore().read_values(make_config(folder), make_view(), [(key,) for key in KEYS], FEATURES)
+    found = (
+        RowOnlineStore()
+        .values_reader(make_config(folder), make_view(), FEATURES)
+        .read([(key,) for key in KEYS])
+    )
     return {number for record in found if record for number in record[1]}
 
 
@@ -151,7 +155,7 @@ def test_a_reader_made_before_a_fork_serves_in_the_child(tmp_path: Path) -> None
         "from pathlib import Path\n"
         "from test_feast_online_processes import *\n"
         "store, config, view = RowOnlineStore(), make_config(Path(sys.argv[1])), make_view()\n"
-        "read = lambda: store.read_values(config, view, [(KEYS[0],)], FEATURES)[0][1][0]\n"
+        "read = lambda: store.values_reader(config, view, FEATURES).read([(KEYS[0],)])[0][1][0]\n"
         "assert read() == 0\n"
         "child = os.fork()\n"
         "if child == 0:\n"

@@ -51,7 +51,7 @@ def test_apply_and_materialize_work_from_the_projects_root(settings: Settings) -
 def test_without_a_manifest_apply_says_what_to_run_in_one_line(tmp_path: Path) -> None:
     done = _feast(make_settings(tmp_path), "apply", code=1)
     assert done.stderr.count("\n") == 1
-    assert "run `dbt parse` or `cbp build` first" in done.stderr
+    assert "run `dbt run` or `cbp build` first" in done.stderr
 
 
 def test_without_a_home_in_the_environment_it_is_below_the_project() -> None:

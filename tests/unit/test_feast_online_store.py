@@ -194,7 +194,10 @@ def test_an_older_row_never_replaces_a_newer(tmp_path: Path) -> None:
     store.online_write_batch(config, view, [_row(_key("a"), just_before, count=5)], None)
     assert isinstance(store, RowOnlineStore)
     noon_us = int(NOON.timestamp()) * 1_000_000
-    assert store.read_values(config, view, [("a",), ("b",)], ["count"]) == [(noon_us, (1,)), (noon_us, (4,))]
+    assert store.values_reader(config, view, ["count"]).read([("a",), ("b",)]) == [
+        (noon_us, (1,)),
+        (noon_us, (4,)),
+    ]
 
 
 def test_a_row_may_bring_some_of_its_features(tmp_path: Path) -> None:
@@ -204,7 +207,7 @@ def test_a_row_may_bring_some_of_its_features(tmp_path: Path) -> None:
     store.online_write_batch(
         config, view, [_row(_key("a"), NOON, count=2), _row(_key("b"), NOON, count=3)], None
     )
-    found = store.read_values(config, view, [("a",), ("b",)], ["country", "count"])
+    found = store.values_reader(config, view, ["country", "count"]).read([("a",), ("b",)])
     assert [record[1] for record in found if record] == [("BE", 2), (None, 3)]
 
 
@@ -239,8 +242,8 @@ def test_arrow_and_protobuf_leave_the_same_rows(tmp_path: Path) -> None:
     assert progress == [2, 1]
     asked = [_key(key) for key in keys]
     assert store.online_read(config, by_arrow, asked) == store.online_read(config, by_proto, asked)
-    python = store.read_values(config, by_arrow, [(key,) for key in keys], list(COLUMNS))
-    assert python == store.read_values(config, by_proto, [(key,) for key in keys], list(COLUMNS))
+    python = store.values_reader(config, by_arrow, list(COLUMNS)).read([(key,) for key in keys])
+    assert python == store.values_reader(config, by_proto, list(COLUMNS)).read([(key,) for key in keys])
     first = python[0]
     assert first is not None
     assert dict(zip(COLUMNS, first[1], strict=True)) == VALUES
@@ -277,7 +280,7 @@ def test_no_value_changes_on_its_way(
     ]
     store = RowOnlineStore()
     store.write_arrow(config, view, [_batch(view, rows)])
-    found = store.read_values(config, view, [(str(i),) for i in range(len(rows))], names)
+    found = store.values_reader(config, view, names).read([(str(i),) for i in range(len(rows))])
     assert [repr(record[1]) for record in found if record] == [repr(row) for row in numbers]
 
 
@@ -291,7 +294,7 @@ def test_a_row_without_key_or_time_is_refused_and_nothing_is_written(missing: st
         store.write_arrow(config, view, batches, complete_until=NOON)
     assert store.complete_until(config, view) is None
     with pytest.raises(StoreError):
-        store.read_values(config, view, [("a",)], ["count"])
+        store.values_reader(config, view, ["count"]).read([("a",)])
 
 
 def test_a_key_that_is_not_the_views_is_refused(tmp_path: Path) -> None:
@@ -317,13 +320,15 @@ def test_it_knows_up_to_when_a_view_is_complete(tmp_path: Path) -> None:
     assert store.complete_until(config, wider) is None
     store.update(config, [], [wider], [], [], partial=False)
     assert store.complete_until(config, wider) is None
-    assert store.read_values(config, wider, [("a",)], ["count", "mean"])[0] == (
+    assert store.values_reader(config, wider, ["count", "mean"]).read([("a",)])[0] == (
         int(NOON.timestamp()) * 1_000_000,
         (1, None),
     )
     narrower = _view({"mean": Float64})
     store.update(config, [], [narrower], [], [], partial=False)
-    assert store.read_values(config, view, [("a",)], ["count"]) == [(int(NOON.timestamp()) * 1_000_000, (1,))]
+    assert store.values_reader(config, view, ["count"]).read([("a",)]) == [
+        (int(NOON.timestamp()) * 1_000_000, (1,))
+    ]
 
 
 def test_another_key_makes_another_table(tmp_path: Path) -> None:
@@ -365,7 +370,7 @@ def test_more_keys_than_a_statement_takes_are_read_in_parts(tmp_path: Path) -> N
     store = RowOnlineStore()
     rows = [{"key_0": str(i), "happened": NOON.replace(tzinfo=None), "count": i} for i in range(12_001)]
     store.write_arrow(config, view, [_batch(view, rows)])
-    found = store.read_values(config, view, [(str(i),) for i in range(12_001)], ["count"])
+    found = store.values_reader(config, view, ["count"]).read([(str(i),) for i in range(12_001)])
     assert [record[1][0] for record in found if record] == list(range(12_001))
 
 

@@ -89,7 +89,7 @@ def test_a_created_time_is_no_feature(tmp_path: Path) -> None:
 
 
 def test_without_a_manifest_it_says_what_to_run(tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match="run `dbt parse` or `cbp build` first"):
+    with pytest.raises(BuildError, match="run `dbt run` or `cbp build` first"):
         build_repository(make_settings(tmp_path))
 
 

@@ -210,7 +210,7 @@ def test_apply_removes_what_is_gone(settings: Settings) -> None:
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
     settings = make_settings(tmp_path)
-    with pytest.raises(BuildError, match="dbt parse"):
+    with pytest.raises(BuildError, match="dbt run"):
         features.apply(settings)
     with pytest.raises(StoreError, match="no feature view is registered"):
         features.materialize(settings, until_us=LATE_US)
