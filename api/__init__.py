@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from flask import Flask
 
 from api.settings import ApiSettings
 
-_BYTES_PER_TRANSACTION = 16 * 1024
+_BYTES_PER_TRANSACTION: Final = 4 * 1024
+_LEAST_BODY_BYTES: Final = 1024 * 1024
 
 
 def create_app(settings: ApiSettings | None = None) -> Flask:
@@ -26,24 +29,22 @@ def create_app(settings: ApiSettings | None = None) -> Flask:
         When a secret is missing.
     """
     # Imported here: the settings alone must not load models and stores.
-    from flask_jwt_extended import JWTManager
-
     from api import health, predict, token
     from api.errors import register_errors
+    from api.request_log import register_request_log
     from api.services import Services
+    from api.tokens import create_token_manager
     from api.transport import register_transport
 
     settings = settings or ApiSettings.from_environment()
+    services = Services(settings)
     app = Flask("api", static_folder=None)
-    app.config.update(
-        JWT_SECRET_KEY=settings.jwt_secret,
-        JWT_ALGORITHM="HS256",
-        JWT_TOKEN_LOCATION=["headers"],
-        MAX_CONTENT_LENGTH=settings.max_batch * _BYTES_PER_TRANSACTION,
-    )
-    register_errors(app, JWTManager(app))
+    app.extensions["cbp"] = services
+    app.config["MAX_CONTENT_LENGTH"] = max(_LEAST_BODY_BYTES, settings.max_batch * _BYTES_PER_TRANSACTION)
+    register_request_log(app)
+    register_errors(app)
     register_transport(app)
+    create_token_manager(app, settings.jwt_secret, is_active=services.is_client_active)
     for module in (health, predict, token):
         app.register_blueprint(module.blueprint)
-    app.extensions["cbp"] = Services(settings)
     return app

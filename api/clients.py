@@ -13,8 +13,8 @@ from warehouse.errors import InputError
 from warehouse.live_schema import api_clients
 from warehouse.live_store import LiveStore
 
-ROLES: Final = ("scorer",)
-"""What a client may do: a scorer may call ``POST /predict``."""
+ROLES: Final = {"scorer": frozenset({"predict"})}
+"""What a client may do, by role: a scorer may call ``POST /predict``."""
 
 _PREFIX: Final = "cbp"
 _NOBODY: Final = b"\0" * 32
@@ -29,6 +29,11 @@ class Client:
     role: str
     created_us: int
     revoked_us: int | None
+
+
+def may(role: object, action: str) -> bool:
+    """Say whether a role allows an action."""
+    return isinstance(role, str) and action in ROLES.get(role, frozenset())
 
 
 def create_api_key(store: LiveStore, secret: bytes, *, name: str, role: str, now_us: int) -> str:
@@ -65,6 +70,15 @@ def authenticate(store: LiveStore, secret: bytes, key: str) -> Client | None:
     return Client(row.client_id, row.name, row.role, row.created_us, row.revoked_us)
 
 
+def is_active(store: LiveStore, client_id: str) -> bool:
+    """Say whether a client exists and is not revoked."""
+    query = select(api_clients.c.client_id).where(
+        api_clients.c.client_id == client_id, api_clients.c.revoked_us.is_(None)
+    )
+    with store.reading() as connection:
+        return connection.execute(query).first() is not None
+
+
 def list_clients(store: LiveStore) -> list[Client]:
     """All clients, oldest first."""
     with store.reading() as connection:
@@ -73,7 +87,7 @@ def list_clients(store: LiveStore) -> list[Client]:
 
 
 def revoke(store: LiveStore, client_id: str, *, now_us: int) -> None:
-    """Give a client no more tokens; those that it has live on until they expire.
+    """Give a client no more tokens; those that it has are refused within seconds.
 
     Raises
     ------

@@ -16,9 +16,9 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from flask import Flask, Response, jsonify
-from flask_jwt_extended import JWTManager
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from ml.errors import FeatureRowError
 from warehouse.errors import CbpError, InputError, OperationError
 from warehouse.live_claims import ClaimInProgressError, ClaimLostError, ConflictError
 
@@ -53,6 +53,8 @@ _STATUS: Final[tuple[tuple[type[CbpError], HTTPStatus, str], ...]] = (
     (ConflictError, HTTPStatus.CONFLICT, "conflict"),
     (ClaimInProgressError, HTTPStatus.SERVICE_UNAVAILABLE, "busy"),
     (ClaimLostError, HTTPStatus.SERVICE_UNAVAILABLE, "busy"),
+    # The caller sent a transaction; what became of it on the way to the model is ours.
+    (FeatureRowError, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
     (InputError, HTTPStatus.UNPROCESSABLE_ENTITY, "invalid"),
     (OperationError, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
 )
@@ -60,15 +62,12 @@ _STATUS: Final[tuple[tuple[type[CbpError], HTTPStatus, str], ...]] = (
 _OPEN: Final = (ConflictError, ClaimInProgressError, ClaimLostError)
 
 
-def register_errors(app: Flask, jwt: JWTManager) -> None:
+def register_errors(app: Flask) -> None:
     """Give every error of an application the one shape."""
     app.register_error_handler(RequestError, _request_error)
     app.register_error_handler(CbpError, _product_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected_error)
-    jwt.unauthorized_loader(lambda _: _unauthorized("no_token", "expected a token: Authorization: Bearer …"))
-    jwt.invalid_token_loader(lambda _: _unauthorized("invalid_token", "the token is not valid"))
-    jwt.expired_token_loader(lambda *_: _unauthorized("expired_token", "the token has expired: get another"))
 
 
 def error_response(
@@ -79,12 +78,6 @@ def error_response(
     response.status_code = status
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["Retry-After"] = "1"
-    return response
-
-
-def _unauthorized(code: str, message: str) -> Response:
-    response = error_response(HTTPStatus.UNAUTHORIZED, code, message)
-    response.headers["WWW-Authenticate"] = "Bearer"
     return response
 
 
@@ -102,7 +95,10 @@ def _product_error(error: CbpError) -> Response:
 
 def _http_error(error: HTTPException) -> Response:
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
-    return error_response(status, status.name.lower(), status.description or status.phrase)
+    response = error_response(status, status.name.lower(), status.description or status.phrase)
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    return response
 
 
 def _unexpected_error(error: Exception) -> Response:

@@ -20,8 +20,8 @@ Body = TypeVar("Body", bound=BaseModel)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_ATTRIBUTES: Final = 256
 _MAX_DETAILS: Final = 20
-# RFC 3339, section 5.6, with an offset.
-_RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+# RFC 3339, section 5.6, with an offset; what is finer than a microsecond is cut off.
+_RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 # Control characters never stand in a name.
 _PRINTABLE: Final = r"^[^\x00-\x1f\x7f]+$"

@@ -7,6 +7,8 @@ Scoring itself is outside both transactions, because SQLite has one writer.
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,8 +19,16 @@ import orjson
 
 from api.audit import AuditKeys
 from ml.online_features import OnlineReader, OnlineRow
-from ml.scoring import Score, Scorer
-from warehouse.live_claims import Claim, ClaimInProgressError, ConflictError, this_worker
+from ml.scoring import Explain, Score, Scorer
+from warehouse.errors import StoreError
+from warehouse.live_claims import (
+    Claim,
+    ClaimInProgressError,
+    ClaimLostError,
+    conflict_of,
+    distinct_transactions,
+    this_worker,
+)
 from warehouse.live_decisions import Decision, SealedDecision
 from warehouse.live_events import Transaction, micro_degrees
 from warehouse.live_store import LiveStore
@@ -26,9 +36,14 @@ from warehouse.live_store import LiveStore
 EXPLAIN_ALL_UP_TO: Final = 100
 """Requests of up to this many transactions are explained in full unless they say otherwise."""
 
-_CLAIM_TRIES: Final = 20
-_CLAIM_WAIT_SECONDS: Final = 0.1
+_WAIT_SECONDS: Final = 2.0
+_PAUSE_SECONDS: Final = 0.05
 _RECORD_FORMAT: Final = 1
+_LIBRARIES: Final = ("lightgbm", "numpy", "onnxruntime", "treelite")
+_PROFILE_VIEW: Final = "customer_profile"
+_PROBE: Final = Transaction(
+    transaction_id="-", customer_id="-", merchant_id="-", category="-", event_us=0, amount_minor=0
+)
 
 
 class ScoringService:
@@ -69,7 +84,7 @@ class ScoringService:
         self._versions = _versions(scorer)
 
     def predict(
-        self, transactions: Sequence[Transaction], *, explain: str | None, client: str
+        self, transactions: Sequence[Transaction], *, explain: Explain | None, client: str
     ) -> list[bytes]:
         """Decide transactions; returns the JSON of each prediction, in order.
 
@@ -89,54 +104,58 @@ class ScoringService:
         StoreError
             Something can't be read or made durable.
         """
+        distinct = list(distinct_transactions(transactions).values())
+        if len(distinct) > self._batch_size:  # one chunk is claimed whole or not at all
+            self._refuse_conflicts(distinct)
+        wanted = explain or ("all" if len(transactions) <= EXPLAIN_ALL_UP_TO else "alerts")
+        answers: dict[str, bytes] = {}
+        for chunk in _chunks(distinct, self._batch_size):
+            answers |= self._predict_chunk(chunk, explain=wanted, client=client)
+        return [answers[transaction.transaction_id] for transaction in transactions]
+
+    def check(self) -> None:
+        """Raise an error of the product unless profiles and risk can be read."""
+        self._reader.read([_raw_fields(_PROBE)])
+
+    def _refuse_conflicts(self, transactions: Sequence[Transaction]) -> None:
         conflict = self._store.find_conflict(transactions)
         if conflict is not None:
-            raise ConflictError(f"transaction {conflict!r} is already known with other content")
-        wanted = explain or ("all" if len(transactions) <= EXPLAIN_ALL_UP_TO else "alerts")
-        answers: list[bytes] = []
-        for chunk in _chunks(transactions, self._batch_size):
-            answers += self._predict_chunk(chunk, explain=wanted, client=client)
-        return answers
+            raise conflict_of(conflict)
 
-    def _predict_chunk(self, chunk: Sequence[Transaction], *, explain: str, client: str) -> list[bytes]:
-        claims = self._claim(chunk)
-        answers = {
-            claim.transaction.transaction_id: claim.answer for claim in claims if claim.answer is not None
-        }
-        open_claims = list(
-            {
-                claim.transaction.transaction_id: claim
-                for claim in claims
-                if claim.transaction.transaction_id not in answers
-            }.values()
+    def _predict_chunk(
+        self, chunk: Sequence[Transaction], *, explain: Explain, client: str
+    ) -> dict[str, bytes]:
+        """Decide a chunk; waits a moment for claims that another worker holds."""
+        deadline = time.monotonic() + _WAIT_SECONDS
+        while True:
+            try:
+                return self._claim_and_decide(chunk, explain=explain, client=client)
+            except (ClaimInProgressError, ClaimLostError):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_PAUSE_SECONDS)
+
+    def _claim_and_decide(
+        self, chunk: Sequence[Transaction], *, explain: Explain, client: str
+    ) -> dict[str, bytes]:
+        claims = self._store.claim(
+            chunk, worker=this_worker(), now_us=self._now_us(), live_sql=self._scorer.bundle.live_sql
         )
+        pending = [claim for claim in claims if claim.answer is None]
         try:
-            decisions = self._score(open_claims, explain=explain, client=client)
+            decisions = self._score(pending, explain=explain, client=client)
             decided = self._store.decide(decisions, seal=self._seal, now_us=self._now_us())
         except BaseException:
             # A retry need not wait for the lease. The events stay: they did arrive.
-            self._store.release(open_claims)
+            with contextlib.suppress(StoreError):
+                self._store.release(pending)
             raise
-        for claim, answer in zip(open_claims, decided, strict=True):
+        answers = {claim.transaction.transaction_id: claim.answer or b"" for claim in claims}
+        for claim, answer in zip(pending, decided, strict=True):
             answers[claim.transaction.transaction_id] = answer
-        return [answers[transaction.transaction_id] for transaction in chunk]
+        return answers
 
-    def _claim(self, chunk: Sequence[Transaction]) -> list[Claim]:
-        for attempt in range(_CLAIM_TRIES):
-            try:
-                return self._store.claim(
-                    chunk,
-                    worker=this_worker(),
-                    now_us=self._now_us(),
-                    live_sql=self._scorer.bundle.live_sql,
-                )
-            except ClaimInProgressError:
-                if attempt == _CLAIM_TRIES - 1:
-                    raise
-                time.sleep(_CLAIM_WAIT_SECONDS)
-        raise AssertionError("unreachable")
-
-    def _score(self, claims: Sequence[Claim], *, explain: str, client: str) -> list[Decision]:
+    def _score(self, claims: Sequence[Claim], *, explain: Explain, client: str) -> list[Decision]:
         if not claims:
             return []
         raw = [_raw_fields(claim.transaction) for claim in claims]
@@ -174,6 +193,7 @@ class ScoringService:
         record = {
             "format": _RECORD_FORMAT,
             "client": client,
+            "scored_us": self._now_us(),
             "arrival_seq": claim.arrival_seq,
             "transaction": asdict(claim.transaction),
             "features": features,
@@ -188,7 +208,7 @@ class ScoringService:
             model_name=bundle.name,
             model_version=bundle.version,
             answer=orjson.dumps(body),
-            record=orjson.dumps(record),
+            record=orjson.dumps(record, option=orjson.OPT_SORT_KEYS),
         )
 
     def _seal(self, decision: Decision, sequence: int, previous_hash: bytes) -> SealedDecision:
@@ -216,10 +236,16 @@ def _raw_fields(transaction: Transaction) -> dict[str, Any]:
 
 def _degraded(transaction: Transaction, online: OnlineRow) -> list[str]:
     """Why a decision rests on less than it should."""
-    causes = [f"stale_{view.removeprefix('customer_')}" for view in online.stale]
-    if transaction.customer_id is not None and online.event_us.get("customer_profile") is None:
+    causes = [f"stale_{_short(view)}" for view in online.stale]
+    # Only of a transaction that came late: the row was not known when it happened.
+    causes += [f"newer_{_short(view)}" for view in online.ahead]
+    if transaction.customer_id is not None and online.event_us.get(_PROFILE_VIEW) is None:
         causes.append("no_profile")
     return causes
+
+
+def _short(view: str) -> str:
+    return "profile" if view == _PROFILE_VIEW else view
 
 
 def _versions(scorer: Scorer) -> dict[str, Any]:
@@ -228,6 +254,7 @@ def _versions(scorer: Scorer) -> dict[str, Any]:
         "bundle_sha256": bundle.sha256,
         "sql_sha256": bundle.sql_sha256,
         "thresholds": asdict(bundle.thresholds),
+        "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
         "python": platform.python_version(),
         "machine": platform.machine(),
     }

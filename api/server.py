@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
+from typing import Final
 
+from flask import Flask
 from granian.constants import Interfaces
 from granian.server import Server
 
+from api import create_app
+from api.request_log import configure_logging
 from api.settings import ApiSettings
+from api.shipper import Shipper
 from warehouse.errors import SettingsError
+from warehouse.live_store import LiveStore
+
+_STOP_SECONDS: Final = 20
 
 
 def serve(
@@ -21,32 +30,30 @@ def serve(
     certificate: Path | None = None,
     key: Path | None = None,
 ) -> None:
-    """Serve until a signal ends it; requests in flight are finished.
+    """Serve until a signal ends it; requests in flight are finished, audit records shipped.
 
     Parameters
     ----------
     settings : ApiSettings
-        Proof that all secrets are there; workers read the environment again.
+        Secrets and limits.
     host, port : str, int
         Address to listen on.
     workers : int
         Processes.
     certificate, key : Path, optional
-        TLS certificate and key; needed for callers on other machines.
+        TLS certificate and key (PEM); needed for callers on other machines.
 
     Raises
     ------
     SettingsError
         When only one of certificate and key is given.
     """
-    del settings
     if (certificate is None) != (key is None):
         raise SettingsError("expected both a certificate and a key, or neither")
-    # OpenMP hangs after a fork when it has threads.
+    # OpenMP hangs after a fork when it has threads; it reads this when a worker loads its models.
     os.environ["OMP_NUM_THREADS"] = "1"
-    Server(
+    server = Server(
         "api:create_app",
-        factory=True,
         interface=Interfaces.WSGI,
         address=host,
         port=port,
@@ -55,5 +62,24 @@ def serve(
         ssl_cert=certificate,
         ssl_key=key,
         respawn_failed_workers=True,
+        workers_kill_timeout=_STOP_SECONDS,
         log_access=False,
-    ).serve()
+    )
+    server.on_shutdown(partial(_ship_what_is_left, settings))
+    server.serve(target_loader=partial(_load, settings), wrap_loader=False)
+
+
+def _load(settings: ApiSettings) -> Flask:
+    """Make a worker's application; runs in the worker."""
+    configure_logging()
+    return create_app(settings)
+
+
+def _ship_what_is_left(settings: ApiSettings) -> None:
+    """Ship what the workers left in the outbox; runs when they have ended."""
+    store = LiveStore.open(settings.home)
+    try:
+        store.create_tables()
+        Shipper(store, settings.prediction_log).ship()
+    finally:
+        store.close()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from http import HTTPStatus
+from typing import Final
 
 from flask import current_app
 
+from api import clients
 from api.audit import AuditKeys
 from api.errors import RequestError
 from api.scoring import ScoringService
@@ -20,7 +23,10 @@ from ml.scoring import Scorer
 from warehouse.errors import CbpError
 from warehouse.live_store import LiveStore
 
-_EXTENSION = "cbp"
+_EXTENSION: Final = "cbp"
+_CLIENT_CACHE_SECONDS: Final = 5.0
+
+logger = logging.getLogger("cbp.api")
 
 
 def now_us() -> int:
@@ -29,7 +35,7 @@ def now_us() -> int:
 
 
 class Services:
-    """Opened once in each worker, after the fork.
+    """Opened once in each worker, after the fork; what is not there yet is looked for when it is needed.
 
     Parameters
     ----------
@@ -40,23 +46,46 @@ class Services:
     def __init__(self, settings: ApiSettings) -> None:
         self.settings = settings
         settings.home.create_folders()
-        self.live_store = LiveStore.open(settings.home)
-        self.live_store.create_tables()
-        self.shipper = Shipper(self.live_store, settings.prediction_log)
-        self.shipper.start()
+        self._live_store = LiveStore.open(settings.home)
+        self._is_prepared = False
+        self._shipper = Shipper(self._live_store, settings.prediction_log)
         self._keys = AuditKeys(settings.aes_keys)
         self._lock = threading.Lock()
         self._promotion_stamp: int | None = None
         self._scoring: ScoringService | None = None
+        self._active_clients: dict[str, float] = {}
+        try:
+            self.scoring()
+        except CbpError as error:
+            logger.warning("not ready: %s", error)
+
+    def store(self) -> LiveStore:
+        """Return the live store; its tables are made, and its shipper started, when it is first reached.
+
+        Raises
+        ------
+        StoreError
+            When it can't be reached.
+        """
+        if not self._is_prepared:
+            with self._lock:
+                if not self._is_prepared:
+                    self._live_store.create_tables()
+                    self._shipper.start()
+                    self._is_prepared = True
+        return self._live_store
 
     def scoring(self) -> ScoringService:
-        """Return the service of the promoted bundle; loads another one when another is promoted.
+        """Return the service of the promoted bundle; takes up another one when another is promoted.
 
         Raises
         ------
         RequestError
             503 when there is none, or it can't be loaded.
+        StoreError
+            When the live store can't be reached.
         """
+        store = self.store()
         try:
             stamp = (self.settings.home.models_dir / bundles.CURRENT_FILE).stat().st_mtime_ns
         except OSError:
@@ -64,42 +93,51 @@ class Services:
         if stamp != self._promotion_stamp or self._scoring is None:
             with self._lock:
                 if stamp != self._promotion_stamp or self._scoring is None:
-                    self._scoring = self._load()
+                    self._scoring = self._load(store)
                     self._promotion_stamp = stamp
         return self._scoring
 
-    def _load(self) -> ScoringService:
+    def _load(self, store: LiveStore) -> ScoringService:
         try:
-            scorer = Scorer.load(bundles.current(self.settings.home))
+            scorer = Scorer.load_promoted(self.settings.home)
             reader = OnlineReader(open_store(self.settings.home), scorer.bundle.service)
-        except CbpError as error:
-            raise _not_ready(str(error)) from error
-        return ScoringService(
-            self.live_store,
-            reader,
-            scorer,
-            self._keys,
-            batch_size=self.settings.batch_size,
-            now_us=now_us,
+        except Exception as error:
+            logger.exception("the promoted model or its features can't be loaded")
+            if self._scoring is not None:  # go on with the model that is loaded and good
+                return self._scoring
+            # Feast raises what it likes: only our own messages are fit for an answer.
+            cause = str(error) if isinstance(error, CbpError) else "run `cbp materialize`"
+            raise _not_ready(f"the model or its features can't be loaded: {cause}") from error
+        logger.info(
+            "loaded", extra={"fields": {"model": scorer.bundle.name, "version": scorer.bundle.version}}
         )
+        return ScoringService(
+            store, reader, scorer, self._keys, batch_size=self.settings.batch_size, now_us=now_us
+        )
+
+    def is_client_active(self, client_id: str) -> bool:
+        """Say whether a client may use its tokens; a revoked one may for a few seconds more."""
+        now = time.monotonic()
+        if self._active_clients.get(client_id, 0.0) > now:
+            return True
+        is_active = clients.is_active(self.store(), client_id)
+        if is_active:
+            self._active_clients[client_id] = now + _CLIENT_CACHE_SECONDS
+        return is_active
 
     def problems(self) -> list[str]:
         """Say what keeps the API from scoring; empty when it is ready."""
-        found = []
         try:
-            self.live_store.check()
+            self.store().check()
+            self.scoring().check()
         except CbpError as error:
-            found.append(str(error))
-        try:
-            self.scoring()
-        except CbpError as error:
-            found.append(str(error))
-        return found
+            return [str(error)]
+        return []
 
     def close(self) -> None:
         """Ship what is left and close the stores."""
-        self.shipper.stop()
-        self.live_store.close()
+        self._shipper.stop()
+        self._live_store.close()
 
 
 def services() -> Services:

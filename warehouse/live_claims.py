@@ -112,7 +112,7 @@ def distinct_transactions(transactions: Iterable[Transaction]) -> dict[str, Tran
     for transaction in transactions:
         first = distinct.setdefault(transaction.transaction_id, transaction)
         if first is not transaction and first.content_hash() != transaction.content_hash():
-            raise _conflict(transaction.transaction_id)
+            raise conflict_of(transaction.transaction_id)
     return distinct
 
 
@@ -167,7 +167,8 @@ def release(connection: Connection, claimed: Sequence[Claim]) -> None:
         connection.execute(delete(claims).where(claims.c.token == token))
 
 
-def _conflict(transaction_id: str) -> ConflictError:
+def conflict_of(transaction_id: str) -> ConflictError:
+    """Error of an id that is known with other content."""
     return ConflictError(
         f"transaction {transaction_id!r} is already known with other content; "
         "send the same content to repeat it, or another transaction_id"
@@ -183,7 +184,7 @@ def _stored_answers(connection: Connection, hashes: Mapping[str, bytes]) -> dict
     answers = {}
     for transaction_id, arrival_seq, content_hash, answer in rows:
         if bytes(content_hash) != hashes[transaction_id]:
-            raise _conflict(transaction_id)
+            raise conflict_of(transaction_id)
         answers[transaction_id] = (arrival_seq, bytes(answer))
     return answers
 
@@ -203,7 +204,7 @@ def _known_places(
         if transaction_id in answers:
             continue
         if stored_content_hash(dict(row)) != hashes[transaction_id]:
-            raise _conflict(transaction_id)
+            raise conflict_of(transaction_id)
         worker = row["worker"]
         if worker is not None and now_us - row["claimed_us"] < LEASE_US and is_worker_alive(worker):
             raise ClaimInProgressError(
