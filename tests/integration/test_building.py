@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -175,3 +176,16 @@ def test_plain_dbt_and_feast_work_from_the_root(settings: Settings, tmp_path: Pa
         )
         assert done.returncode == 0, done.stdout + done.stderr
     assert (settings.feast_dir / "online.db").is_file()
+
+
+def test_the_documentation_has_no_gap(settings: Settings) -> None:
+    run_dbt(settings, ["run", "--empty"])
+    run_dbt(settings, ["docs", "generate"])
+    manifest = json.loads(settings.manifest_file.read_text(encoding="utf-8"))
+    catalog = json.loads((settings.dbt_target_dir / "catalog.json").read_text(encoding="utf-8"))
+    models = {name: node for name, node in manifest["nodes"].items() if node["resource_type"] == "model"}
+    assert set(models) == set(catalog["nodes"])
+    for name, node in models.items():
+        described = {column for column, detail in node["columns"].items() if detail["description"]}
+        assert node["description"], name
+        assert described == set(catalog["nodes"][name]["columns"]), name
