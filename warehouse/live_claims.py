@@ -24,7 +24,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 import psutil
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, select, update
 
 from warehouse.canonical import SOURCE_API
 from warehouse.errors import BusyError, InputError, StoreError
@@ -36,6 +36,25 @@ LEASE_US: Final = 60_000_000
 """A claim older than this may be taken over even when its worker seems alive."""
 
 _IDS_PER_QUERY: Final = 5_000
+
+# Built once: putting a statement together costs more than SQLite needs to run it.
+_IDS: Final[BindParameter[str]] = bindparam("ids", expanding=True)
+_LOCK_ARRIVAL: Final = select(heads.c.value).where(heads.c.name == Head.ARRIVAL).with_for_update()
+_MOVE_ARRIVAL: Final = update(heads).where(heads.c.name == Head.ARRIVAL).values(value=bindparam("last"))
+_FIND_ANSWERS: Final = select(
+    decisions.c.transaction_id, decisions.c.arrival_seq, decisions.c.content_hash, decisions.c.answer
+).where(decisions.c.transaction_id.in_(_IDS))
+_FIND_EVENTS: Final = (
+    select(events, claims.c.worker, claims.c.claimed_us)
+    .join_from(events, claims, events.c.transaction_id == claims.c.transaction_id, isouter=True)
+    .where(events.c.transaction_id.in_(_IDS))
+)
+_FIND_HASHES: Final = select(decisions.c.transaction_id, decisions.c.content_hash).where(
+    decisions.c.transaction_id.in_(_IDS)
+)
+_INSERT_EVENTS: Final = insert(events)
+_INSERT_CLAIMS: Final = insert(claims)
+_DELETE_CLAIMS: Final = delete(claims).where(claims.c.transaction_id.in_(_IDS))
 
 
 class ConflictError(InputError):
@@ -133,9 +152,7 @@ def claim(
     distinct = distinct_transactions(transactions)
     hashes = {name: transaction.content_hash() for name, transaction in distinct.items()}
     # Taking the counter's row first makes claims one after another on every database.
-    last_seq = connection.execute(
-        select(heads.c.value).where(heads.c.name == Head.ARRIVAL).with_for_update()
-    ).scalar_one()
+    last_seq = connection.execute(_LOCK_ARRIVAL).scalar_one()
     answers = _stored_answers(connection, hashes)
     places = _known_places(connection, hashes, answers=answers, now_us=now_us)
     token = uuid.uuid4().hex
@@ -176,13 +193,10 @@ def conflict_of(transaction_id: str) -> ConflictError:
 
 
 def _stored_answers(connection: Connection, hashes: Mapping[str, bytes]) -> dict[str, tuple[int, bytes]]:
-    rows = connection.execute(
-        select(
-            decisions.c.transaction_id, decisions.c.arrival_seq, decisions.c.content_hash, decisions.c.answer
-        ).where(decisions.c.transaction_id.in_(list(hashes)))
-    )
     answers = {}
-    for transaction_id, arrival_seq, content_hash, answer in rows:
+    for transaction_id, arrival_seq, content_hash, answer in connection.execute(
+        _FIND_ANSWERS, {"ids": list(hashes)}
+    ):
         if bytes(content_hash) != hashes[transaction_id]:
             raise conflict_of(transaction_id)
         answers[transaction_id] = (arrival_seq, bytes(answer))
@@ -193,13 +207,8 @@ def _known_places(
     connection: Connection, hashes: Mapping[str, bytes], *, answers: Mapping[str, Any], now_us: int
 ) -> dict[str, int]:
     """`arrival_seq` of transactions that are known, undecided, and free to be claimed."""
-    rows = connection.execute(
-        select(events, claims.c.worker, claims.c.claimed_us)
-        .join_from(events, claims, events.c.transaction_id == claims.c.transaction_id, isouter=True)
-        .where(events.c.transaction_id.in_(list(hashes)))
-    ).mappings()
     places = {}
-    for row in rows:
+    for row in connection.execute(_FIND_EVENTS, {"ids": list(hashes)}).mappings():
         transaction_id = row["transaction_id"]
         if transaction_id in answers:
             continue
@@ -217,11 +226,10 @@ def _known_places(
 def _known_hashes(connection: Connection, names: Sequence[str]) -> dict[str, bytes]:
     known: dict[str, bytes] = {}
     for start in range(0, len(names), _IDS_PER_QUERY):
-        some = list(names[start : start + _IDS_PER_QUERY])
-        for row in connection.execute(select(events).where(events.c.transaction_id.in_(some))).mappings():
+        some = {"ids": list(names[start : start + _IDS_PER_QUERY])}
+        for row in connection.execute(_FIND_EVENTS, some).mappings():
             known[row["transaction_id"]] = stored_content_hash(dict(row))
-        query = select(decisions.c.transaction_id, decisions.c.content_hash)
-        for name, content_hash in connection.execute(query.where(decisions.c.transaction_id.in_(some))):
+        for name, content_hash in connection.execute(_FIND_HASHES, some):
             known[name] = bytes(content_hash)
     return known
 
@@ -234,11 +242,9 @@ def _insert_events(
     first_seq: int,
     now_us: int,
 ) -> None:
+    connection.execute(_MOVE_ARRIVAL, {"last": first_seq + len(transactions) - 1})
     connection.execute(
-        update(heads).where(heads.c.name == Head.ARRIVAL).values(value=first_seq + len(transactions) - 1)
-    )
-    connection.execute(
-        insert(events),
+        _INSERT_EVENTS,
         [
             event_row(
                 transaction,
@@ -262,13 +268,13 @@ def _write_claims(
     now_us: int,
 ) -> None:
     if places:
-        connection.execute(delete(claims).where(claims.c.transaction_id.in_(list(places))))
+        connection.execute(_DELETE_CLAIMS, {"ids": list(places)})
     rows = [
         {"transaction_id": name, "token": token, "worker": worker, "claimed_us": now_us}
         for name in (*places, *fresh)
     ]
     if rows:
-        connection.execute(insert(claims), rows)
+        connection.execute(_INSERT_CLAIMS, rows)
 
 
 def _velocities(

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from warehouse.errors import StoreError
 from warehouse.live_claims import Claim, ClaimLostError
 from warehouse.live_schema import Head, claims, decisions, heads, outbox
+
+# Built once: putting a statement together costs more than SQLite needs to run it.
+_LOCK_HEAD: Final = select(heads.c.value, heads.c.hash).where(heads.c.name == Head.AUDIT).with_for_update()
+_MOVE_HEAD: Final = (
+    update(heads)
+    .where(heads.c.name == Head.AUDIT)
+    .values(value=bindparam("sequence"), hash=bindparam("record_hash"))
+)
+_GIVE_UP: Final = delete(claims).where(
+    claims.c.token == bindparam("token"),
+    claims.c.transaction_id.in_(bindparam("ids", expanding=True)),
+)
+_INSERT_DECISIONS: Final = insert(decisions)
+_INSERT_RECORDS: Final = insert(outbox)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +71,7 @@ Seal = Callable[[Decision, int, bytes], SealedDecision]
 
 def decide(connection: Connection, made: Sequence[Decision], *, seal: Seal, now_us: int) -> list[bytes]:
     """Record decisions inside a durable transaction; see `LiveStore.decide`."""
-    head = connection.execute(
-        select(heads.c.value, heads.c.hash).where(heads.c.name == Head.AUDIT).with_for_update()
-    ).one()
+    head = connection.execute(_LOCK_HEAD).one()
     _give_up_claims(connection, made)
     sequence, previous_hash = int(head.value), bytes(head.hash)
     answers: list[bytes] = []
@@ -85,11 +98,9 @@ def decide(connection: Connection, made: Sequence[Decision], *, seal: Seal, now_
                 "record_sequence": sequence,
             }
         )
-    connection.execute(insert(decisions), decision_rows)
-    connection.execute(insert(outbox), outbox_rows)
-    connection.execute(
-        update(heads).where(heads.c.name == Head.AUDIT).values(value=sequence, hash=previous_hash)
-    )
+    connection.execute(_INSERT_DECISIONS, decision_rows)
+    connection.execute(_INSERT_RECORDS, outbox_rows)
+    connection.execute(_MOVE_HEAD, {"sequence": sequence, "record_hash": previous_hash})
     return answers
 
 
@@ -98,9 +109,7 @@ def _give_up_claims(connection: Connection, made: Sequence[Decision]) -> None:
     for decision in made:
         by_token.setdefault(decision.claim.token, []).append(decision.claim.transaction.transaction_id)
     for token, names in by_token.items():
-        given_up = connection.execute(
-            delete(claims).where(claims.c.token == token, claims.c.transaction_id.in_(names))
-        ).rowcount
+        given_up = connection.execute(_GIVE_UP, {"token": token, "ids": names}).rowcount
         if given_up != len(names):
             raise ClaimLostError("another worker has taken over a claim that was being decided; try again")
 
