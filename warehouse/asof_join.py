@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 ENTITY_ROW = "__entity_row"
@@ -141,9 +142,7 @@ def match_rows(
     expired = f"wanted.event_us - found.event_us > {ttl_us}" if ttl_us else "false"
     needed = entity_rows.select([*dict.fromkeys([*entity_keys, entity_time])])
     # The number is a column, since a parallel scan promises no order.
-    connection.register(
-        "entity_rows", needed.append_column(ENTITY_ROW, pa.array(range(needed.num_rows), pa.int64()))
-    )
+    connection.register("entity_rows", needed.append_column(ENTITY_ROW, pa.array(np.arange(needed.num_rows))))
     try:
         return connection.sql(
             f"""
