@@ -1,15 +1,14 @@
 """Anomaly detectors: label-free scorers behind one ``risk_score``.
 
-Missing values are handled inside each detector (`IsolationForestDetector` fills the median of the training rows), so a
-detector takes the same matrix as the classifier beside it. One more detector: a subclass of `AnomalyDetector` here and
-its runtime in `ml.runtimes`.
+Missing values are handled inside each detector (`IsolationForestDetector` fills the median of the training
+rows), so a detector takes the same matrix as the classifier beside it. One more detector: a subclass of
+`AnomalyDetector` here and its runtime in `ml.runtimes`.
 """
 
 from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,27 +16,14 @@ from sklearn.ensemble import IsolationForest
 
 from ml.matrix import Float32Matrix, Float64Vector
 from ml.risk import RiskScorer, validate_matrix
-from ml.runtimes import ISOLATION_FOREST, IsolationForestRuntime
-
-
-@dataclass(frozen=True)
-class ExportedModel:
-    """A fitted model as a bundle stores it.
-
-    Parameters
-    ----------
-    kind : str
-        Which runtime of `ml.runtimes` loads it.
-    files : dict of str to bytes
-        Contents by role.
-    """
-
-    kind: str
-    files: dict[str, bytes]
+from ml.runtimes import ISOLATION_FOREST, ExportedModel, IsolationForestRuntime
 
 
 class AnomalyDetector(RiskScorer):
-    """Base of the label-free detectors; a subclass writes ``_fit_matrix``, ``_risk``, ``_trained_risk`` and ``export``."""
+    """Base of the label-free detectors.
+
+    A subclass writes ``_fit_matrix``, ``_risk``, ``_trained_risk`` and ``export``.
+    """
 
     def fit(self, X: Any, y: Any = None) -> AnomalyDetector:
         """Learn what is normal.
@@ -57,6 +43,10 @@ class AnomalyDetector(RiskScorer):
         matrix = validate_matrix(self, X, reset=True, ensure_min_samples=2)
         self._fit_matrix(matrix)
         return self
+
+    def trained_risk_score(self, X: Any) -> Float64Vector:
+        """Score with the object that was trained: what the runtime that serves is checked against."""
+        return self._trained_risk(validate_matrix(self, X))
 
     @abstractmethod
     def _fit_matrix(self, X: Float32Matrix) -> None:
@@ -109,7 +99,9 @@ class IsolationForestDetector(AnomalyDetector):
     np.True_
     """
 
-    def __init__(self, n_estimators: int = 200, max_samples: int | float = 256, *, random_state: Any = None) -> None:
+    def __init__(
+        self, n_estimators: int = 200, max_samples: int | float = 256, *, random_state: Any = None
+    ) -> None:
         self.n_estimators = n_estimators
         self.max_samples = max_samples
         self.random_state = random_state

@@ -3,12 +3,12 @@
 Layout below ``models/``::
 
     <name>/<version>/manifest.json      format 1, see ml.manifest; names, sizes and SHA-256 of all other files
-    <name>/<version>/...                model files, SQL texts, reference statistics, a sample to check against
-    current.json                        which bundle is promoted, with the hash of its manifest, and which were before
+    <name>/<version>/...                model files, SQL texts, reference statistics, a sample to check with
+    current.json                        what is promoted, with the hash of its manifest, and what was before
     .incoming-*                         work in progress
 
-A bundle appears by one rename and never changes. Whoever loads it reads each file once and hashes the very bytes that
-it parses. The hash of the manifest stands for the whole bundle; ``current.json`` names it.
+A bundle appears by one rename and never changes. Whoever loads it reads each file once and hashes the very
+bytes that it parses. The hash of the manifest stands for the whole bundle; ``current.json`` names it.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ def verify(bundle_dir: Path, *, expected_sha256: str | None = None) -> VerifiedB
     Raises
     ------
     BundleError
-        When a file is altered, missing, extra, too large or not a regular file, or the manifest is malformed, of
-        another format or of another hash.
+        When a file is altered, missing, extra, too large or not a regular file, or the manifest is malformed,
+        of another format or of another hash.
     """
     if bundle_dir.is_symlink() or not bundle_dir.is_dir():
         raise BundleError(f"expected the folder of a bundle, got {bundle_dir.name!r}: train first")
@@ -100,7 +100,8 @@ def verify(bundle_dir: Path, *, expected_sha256: str | None = None) -> VerifiedB
     sha256 = hashlib.sha256(content).hexdigest()
     if expected_sha256 is not None and sha256 != expected_sha256:
         raise BundleError(
-            f"expected a bundle with manifest {expected_sha256[:12]}, got {sha256[:12]}: promote a bundle that you trust"
+            f"expected a bundle with manifest {expected_sha256[:12]}, got {sha256[:12]}: "
+            "promote a bundle that you trust"
         )
     manifest = parse_manifest(content)
     _check_listing(bundle_dir, manifest)
@@ -108,7 +109,9 @@ def verify(bundle_dir: Path, *, expected_sha256: str | None = None) -> VerifiedB
     for name, entry in sorted(manifest.files.items()):
         data = _read_regular(bundle_dir / name, limit=entry.bytes)
         if len(data) != entry.bytes or hashlib.sha256(data).hexdigest() != entry.sha256:
-            raise BundleError(f"{name} is not the file that the bundle was published with: restore or train again")
+            raise BundleError(
+                f"{name} is not the file that the bundle was published with: restore or train again"
+            )
         files[name] = data
     return VerifiedBundle(path=bundle_dir, sha256=sha256, manifest=manifest, files=files)
 
@@ -116,8 +119,8 @@ def verify(bundle_dir: Path, *, expected_sha256: str | None = None) -> VerifiedB
 def publish(models_dir: Path, *, manifest: Mapping[str, Any], files: Mapping[str, bytes], day: str) -> Path:
     """Write a bundle and show it by one rename.
 
-    The version is `day` and the first 12 digits of the hash of everything else, so the same content has the same
-    version and hash wherever and whenever it is written. Publishing it again changes nothing.
+    The version is `day` and the first 12 digits of the hash of everything else, so the same content has the
+    same version and hash wherever and whenever it is written. Publishing it again changes nothing.
 
     Parameters
     ----------
@@ -217,7 +220,9 @@ def _read_current(models_dir: Path) -> dict[str, Any]:
         raise BundleError(f"{CURRENT_FILE} is of an unknown format: promote again")
     bundle, sha256, history = values.get("bundle"), values.get("sha256"), values.get("history")
     parts = bundle.split("/") if isinstance(bundle, str) else []
-    if len(parts) != 2 or any(not part or part.startswith(".") or "\\" in part or "\0" in part for part in parts):
+    if len(parts) != 2 or any(
+        not part or part.startswith(".") or "\\" in part or "\0" in part for part in parts
+    ):
         raise BundleError(f"{CURRENT_FILE} must name a bundle as name/version: promote again")
     if not isinstance(sha256, str) or len(sha256) != 64 or not isinstance(history, list):
         raise BundleError(f"{CURRENT_FILE} is malformed: promote again")
@@ -239,7 +244,7 @@ def _check_listing(bundle_dir: Path, manifest: Manifest) -> None:
 
 
 def _read_regular(path: Path, *, limit: int) -> bytes:
-    """Read a regular file of at most `limit` bytes; never follow a link, wait for a pipe or read on for ever."""
+    """Read a regular file of at most `limit` bytes; never follow a link or wait for a pipe."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""How good scores are: AUC ROC, average precision, card precision at k, precision and recall at a threshold."""
+"""How good scores are: AUC ROC, average precision, card precision at k, and figures at a threshold."""
 
 from __future__ import annotations
 
@@ -61,8 +61,13 @@ class Evaluation:
     card_precision_k: int
     at_threshold: ThresholdMetrics | None
 
+    @property
+    def card_precision_at_100(self) -> float | None:
+        """Card precision at 100; None where it was measured at another k or there are no customers."""
+        return self.card_precision if self.card_precision_k == 100 else None
+
     def as_dict(self) -> dict[str, Any]:
-        """Return the figures as JSON values; card precision is named after its k: ``card_precision_at_100``."""
+        """Return the figures as JSON values; card precision is named after its k (card_precision_at_100)."""
         figures = asdict(self)
         k = figures.pop("card_precision_k")
         figures[f"card_precision_at_{k}"] = figures.pop("card_precision")
@@ -115,7 +120,9 @@ def evaluate_scores(
     )
 
 
-def metrics_at_threshold(scores: npt.ArrayLike, labels: npt.ArrayLike, *, threshold: float) -> ThresholdMetrics:
+def metrics_at_threshold(
+    scores: npt.ArrayLike, labels: npt.ArrayLike, *, threshold: float
+) -> ThresholdMetrics:
     """Return precision and recall where a row is an alert when its score is at least `threshold`."""
     alert = np.asarray(scores, dtype=np.float64) >= threshold
     fraud = np.asarray(labels, dtype=bool)
@@ -136,12 +143,12 @@ def card_precision_at_k(
     days: npt.ArrayLike,
     k: int = 100,
 ) -> float | None:
-    """Return card precision at k: the mean over days of the share of the k riskiest customers who are compromised.
+    """Return the mean over days of the share of the k riskiest customers who are compromised.
 
-    Each day customers are ranked by their highest score of the day; a customer is compromised on a day with a fraud
-    of theirs. Compromised customers among the first k are detected and dropped from the days after. The share is of k
-    also on a day with fewer customers. Equal scores rank by the order of first appearance in the rows. Rows without a
-    customer (None) are left out.
+    Each day customers are ranked by their highest score of the day; a customer is compromised on a day with a
+    fraud of theirs. Compromised customers among the first k are detected and dropped from the days after. The
+    share is of k also on a day with fewer customers. Equal scores rank by the order of first appearance in
+    the rows. Rows without a customer (None) are left out.
 
     Parameters
     ----------
@@ -161,7 +168,8 @@ def card_precision_at_k(
 
     References
     ----------
-    Le Borgne et al., "Reproducible Machine Learning for Credit Card Fraud Detection", chapter 4.4 (precision top-k).
+    Le Borgne et al., "Reproducible Machine Learning for Credit Card Fraud Detection", chapter 4.4 (precision
+    top-k).
     """
     code = _customer_codes(customers)
     known = code >= 0
@@ -191,13 +199,17 @@ def write_json(values: dict[str, Any], path: Path) -> None:
     """Write `values` as indented JSON, replacing `path` in one rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(values, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+    temporary.write_text(
+        json.dumps(values, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8"
+    )
     temporary.replace(path)
 
 
 def _customer_codes(customers: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Number customers by first appearance; -1 is none."""
+    """Give each customer a number, in order of first appearance; -1 is none."""
     numbers: dict[Any, int] = {}
     values = customers.tolist() if isinstance(customers, np.ndarray) else list(customers)  # type: ignore[arg-type]
-    codes = (-1 if value is None or value != value else numbers.setdefault(value, len(numbers)) for value in values)
+    codes = (
+        -1 if value is None or value != value else numbers.setdefault(value, len(numbers)) for value in values
+    )
     return np.fromiter(codes, dtype=np.int64, count=len(values))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,15 +23,15 @@ _SEED_LIMIT = 2**31 - 1
 class HybridFraudPipeline(ClassifierMixin, RiskScorer):  # type: ignore[misc]
     """Classifier over the given features and an anomaly score.
 
-    The classifier must not learn from anomaly scores of rows that the detector has seen: rows are cut into `n_splits`
-    consecutive blocks (give them in order of time), and each block is scored by a detector fitted on the others. A last
-    detector, fitted on all rows, scores whatever comes later.
+    The classifier must not learn from anomaly scores of rows that the detector has seen: rows are cut into
+    `n_splits` consecutive blocks (give them in order of time), and each block is scored by a detector fitted
+    on the others. A last detector, fitted on all rows, scores whatever comes later.
 
     Parameters
     ----------
     anomaly_detector : 'isolation_forest', AnomalyDetector, callable or None, default='isolation_forest'
-        A detector is cloned and fitted; a callable takes the float32 matrix and returns scores in [0, 1] (it has been
-        fitted elsewhere, on other rows); None: no anomaly score.
+        A detector is cloned and fitted; a callable takes the float32 matrix and returns scores in [0, 1] (it
+        has been fitted elsewhere, on other rows); None: no anomaly score.
     classifier : 'lightgbm' or estimator, default='lightgbm'
         Has ``fit`` and ``predict_proba``; cloned. It gets NaN where a value is missing.
     anomaly_features : sequence of int or str, optional
@@ -144,7 +144,8 @@ class HybridFraudPipeline(ClassifierMixin, RiskScorer):  # type: ignore[misc]
         return np.asarray(self.classifier_.predict_proba(appended)[:, 1], dtype=np.float64)
 
     def _anomaly(self, X: Float32Matrix) -> Float64Vector | None:
-        return _scores(self.detector_, X[:, self.anomaly_indices_])
+        scores: Float64Vector | None = _scores(self.detector_, X[:, self.anomaly_indices_])
+        return scores
 
     def _encode(self, y: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         check_classification_targets(y)
@@ -161,7 +162,9 @@ class HybridFraudPipeline(ClassifierMixin, RiskScorer):  # type: ignore[misc]
         if self.anomaly_features is None:
             return np.arange(self.n_features_in_)
         names = [str(name) for name in getattr(self, "feature_names_in_", ())]
-        positions = [names.index(entry) if isinstance(entry, str) else entry for entry in self.anomaly_features]
+        positions = [
+            names.index(entry) if isinstance(entry, str) else entry for entry in self.anomaly_features
+        ]
         return np.asarray(positions, dtype=np.intp)
 
 
@@ -185,18 +188,18 @@ def out_of_fold_scores(detector: Any, X: Float32Matrix, *, n_splits: int = 5) ->
     if not isinstance(detector, AnomalyDetector):
         return _scores(detector, X)
     blocks = min(n_splits, len(X) // 2)
-    scores = np.empty(len(X), dtype=np.float64)
     if blocks < 2:
-        return clone(detector).fit(X).risk_score(X)
+        return _scores(clone(detector).fit(X), X)
+    scores = np.empty(len(X), dtype=np.float64)
     for others, block in KFold(blocks).split(X):
         scores[block] = clone(detector).fit(X[others]).risk_score(X[block])
     return scores
 
 
-def _detector(choice: Any, seed: int) -> AnomalyDetector | Callable[[Float32Matrix], Any] | None:
+def _detector(choice: Any, seed: int) -> Any:
     if choice is None or (callable(choice) and not isinstance(choice, AnomalyDetector)):
-        return choice  # type: ignore[no-any-return]
-    return _seeded(IsolationForestDetector() if choice == "isolation_forest" else clone(choice), seed)  # type: ignore[no-any-return]
+        return choice
+    return _seeded(IsolationForestDetector() if choice == "isolation_forest" else clone(choice), seed)
 
 
 def _classifier(choice: Any, seed: int) -> Any:

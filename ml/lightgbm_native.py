@@ -1,8 +1,8 @@
 """LightGBM's C interface, for scoring alone.
 
-The Python package of LightGBM imports pandas and scikit-learn when they are installed (1.3 s and 150 MB that a scoring
-process never needs), so the shared library that it brings is called directly. Only the calls below are used, all part
-of LightGBM's stable C API [1]_.
+The Python package of LightGBM imports pandas and scikit-learn when they are installed (1.3 s and 150 MB that
+a scoring process never needs), so the shared library that it brings is called directly. Only the calls below
+are used, all part of LightGBM's stable C API [1]_.
 
 References
 ----------

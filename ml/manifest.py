@@ -21,12 +21,16 @@ PARITY_FILE: Final = "parity.json"
 
 _MAX_FILE_BYTES: Final = 256 * 2**20
 
-FileName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,80}(\.[a-z0-9_]{1,20}){1,2}$", max_length=100)]
+FileName = Annotated[
+    str, StringConstraints(pattern=r"^[a-z0-9_]{1,80}(\.[a-z0-9_]{1,20}){1,2}$", max_length=100)
+]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,119}$")]
 Text = Annotated[str, StringConstraints(max_length=4000)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-Source = Literal["velocity", "profile", "merchant_risk", "category_risk", "derived", "raw", "attribute", "other"]
+Source = Literal[
+    "velocity", "profile", "merchant_risk", "category_risk", "derived", "raw", "attribute", "other"
+]
 
 
 class _Strict(BaseModel):
@@ -43,8 +47,8 @@ class FeatureSpec(_Strict):
     dtype : str
         'bigint', 'double' or 'boolean'.
     source : str
-        Where the value comes from: velocity, profile, merchant_risk, category_risk (Feast views and live SQL), derived,
-        raw (a transaction's own field), attribute, other (any further Feast view).
+        Where the value comes from: velocity, profile, merchant_risk, category_risk (Feast views and live
+        SQL), derived, raw (a transaction's own field), attribute, other (any further Feast view).
     family : str
         Features of one family are one reason.
     description : str
@@ -207,7 +211,9 @@ def parse_manifest(content: bytes) -> Manifest:
     values = parse_json(content, what=MANIFEST_FILE)
     if not isinstance(values, dict) or values.get("format_version") != FORMAT_VERSION:
         found = values.get("format_version") if isinstance(values, dict) else type(values).__name__
-        raise BundleError(f"expected a bundle of format {FORMAT_VERSION}, got {found!r}: train again or update")
+        raise BundleError(
+            f"expected a bundle of format {FORMAT_VERSION}, got {found!r}: train again or update"
+        )
     try:
         return Manifest.model_validate(values)
     except ValidationError as error:

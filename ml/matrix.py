@@ -1,8 +1,8 @@
 """The one way from rows and tables to the model's float32 matrix.
 
-Every value goes int or bool -> float64 -> float32, here and nowhere else, so that a value a model was trained on and
-the same value at scoring are the same bits (law 7 of the design). Missing is None in rows, null in tables, NaN in the
-matrix; what float32 can't hold is clipped to its largest finite value, never infinite.
+Every value goes int or bool -> float64 -> float32, here and nowhere else, so that a value a model was trained
+on and the same value at scoring are the same bits (law 7 of the design). Missing is None in rows, null in
+tables, NaN in the matrix; what float32 can't hold is clipped to its largest finite value, never infinite.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def rows_to_matrix(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> F
             values = pick(row) if len(names) > 1 else (pick(row),)
             flat.extend([_NAN if value is None else value for value in values])
     except KeyError as error:
-        raise FeatureRowError(f"expected a value or null for feature {error.args[0]!r}, got a row without it") from error
+        raise FeatureRowError(
+            f"expected a value or null for feature {error.args[0]!r}, got a row without it"
+        ) from error
     except (TypeError, OverflowError) as error:
         raise FeatureRowError(f"expected numbers, booleans or null as feature values: {error}") from error
     return to_float32(np.frombuffer(flat, dtype=np.float64).reshape(len(rows), len(names)))

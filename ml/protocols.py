@@ -1,18 +1,19 @@
 """How time is split: which rows train, which set the threshold, which test.
 
-A label counts from ``label_known_us``, never before (law 5 of the design): a row trains only if its label was known when
-the test begins, and tests only if its label is known by ``as_of``. Between training and test lies the time in which
-labels are not yet known; its rows are scored, without labels, to place the threshold.
+A label counts from ``label_known_us``, never before (law 5 of the design): a row trains only if its label was
+known when the test begins, and tests only if its label is known by ``as_of``. Between training and test lies
+the time in which labels are not yet known; its rows are scored, without labels, to place the threshold.
 
 A protocol is a name and parameters, as a mapping carries them:
 
 ``{"name": "latest"}``
-    Default. Test: the last 7 days (``test_days``) whose labels are known by ``as_of``. Training: up to 60 days
-    (``train_days``) that end where labels stop being known at the test's start.
+    Default. Test: the last 7 days (``test_days``) whose labels are known by ``as_of``. Training: up to 60
+    days (``train_days``) that end where labels stop being known at the test's start.
 ``{"name": "handbook", ...}``
     The published single split of the Fraud Detection Handbook: training from ``train_start`` (2018-07-25) for
-    ``train_days`` (7), a delay of ``delay_days`` (7), test for ``test_days`` (7). Test rows of customers who are known to
-    be compromised are dropped: those with a fraud since the start of training whose label was known before the row's day.
+    ``train_days`` (7), a delay of ``delay_days`` (7), test for ``test_days`` (7). Test rows of customers who
+    are known to be compromised are dropped: those with a fraud since the start of training whose label was
+    known before the row's day.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ _ALLOWED: Final = {
 
 @dataclass(frozen=True)
 class Windows:
-    """The times of one split: int64 UTC microseconds, each window from its start up to, not including, its end.
+    """The times of one split: int64 UTC microseconds; a window does not include its end.
 
     Parameters
     ----------
@@ -82,8 +83,8 @@ class Split:
     windows : Windows
         Its times.
     rows : pyarrow.Table
-        Columns transaction_id (string), part ('train', 'calibration' or 'test'), event_us (int64), customer_id (string),
-        is_fraud (bool; null in 'calibration').
+        Columns transaction_id (string), part ('train', 'calibration' or 'test'), event_us (int64),
+        customer_id (string), is_fraud (bool; null in 'calibration').
     """
 
     protocol: str
@@ -105,11 +106,13 @@ def split_rows(
     connection : duckdb.DuckDBPyConnection
         Where `relation` can be read.
     relation : str
-        Table or view with transaction_id, customer_id, event_us, is_fraud, label_known_us (a name of ours, not of a user).
+        Table or view with transaction_id, customer_id, event_us, is_fraud, label_known_us (a name of ours,
+        not of a user).
     protocol : mapping
         Name and parameters, see the module.
     as_of_us : int, optional
-        The present: labels known later do not exist. By default the last event for 'latest', no limit for 'handbook'.
+        The present: labels known later do not exist. By default the last event for 'latest', no limit for
+        'handbook'.
 
     Returns
     -------
@@ -157,9 +160,9 @@ def latest_windows(
 ) -> Windows:
     """Return the times of the last days whose labels are known.
 
-    A day counts when its labels are complete: when at least 0.9 of the usual share of its rows (the median over days
-    with labels) is labelled. Frauds are often reported before the rest is confirmed; days of which only such reports
-    are known would teach that nearly everything is fraud.
+    A day counts when its labels are complete: when at least 0.9 of the usual share of its rows (the median
+    over days with labels) is labelled. Frauds are often reported before the rest is confirmed; days of which
+    only such reports are known would teach that nearly everything is fraud.
     """
     as_of = as_of_us if as_of_us is not None else _last_event_us(connection, relation)
     test_days = _days(protocol, "test_days", 7)
@@ -182,7 +185,7 @@ def latest_windows(
 
 
 def select_rows(connection: duckdb.DuckDBPyConnection, relation: str, *, windows: Windows) -> pa.Table:
-    """Return the rows of `windows` with their part, in order of event_us and transaction_id (see `Split.rows`)."""
+    """Return the rows of `windows` with their part, in order of time and id (see `Split.rows`)."""
     parameters = {
         "train_start": windows.train_start_us,
         "train_end": windows.train_end_us,
@@ -197,8 +200,8 @@ def select_rows(connection: duckdb.DuckDBPyConnection, relation: str, *, windows
     return connection.execute(query, parameters).to_arrow_table()
 
 
-# The name of the relation is ours; every value is bound. A customer is compromised on a test day from the first fraud since
-# the start of training whose label was known before that day began.
+# The name of the relation is ours; every value is bound. A customer is compromised on a test day from the
+# first fraud since the start of training whose label was known before that day began.
 _SELECTION: Final = """
 with parts as (
     select
@@ -258,9 +261,7 @@ def _last_complete_day(
     connection: duckdb.DuckDBPyConnection, relation: str, *, known_by_us: int, before_us: int
 ) -> int:
     query = _LABELLED_DAYS.format(relation=relation)
-    days = connection.execute(
-        query, {"day": DAY_US, "known_by": known_by_us, "before": before_us}
-    ).fetchall()
+    days = connection.execute(query, {"day": DAY_US, "known_by": known_by_us, "before": before_us}).fetchall()
     shares = [(day_us, labelled / transactions) for day_us, transactions, labelled in days if labelled]
     if not shares:
         raise TrainingDataError(
@@ -292,8 +293,8 @@ def _check_enough(rows: pa.Table, windows: Windows) -> None:
         count, frauds = by_part.get(part, (0, 0))
         if count < fewest_rows or min(frauds, count - frauds) < fewest_of_class:
             raise TrainingDataError(
-                f"expected at least {fewest_rows} labelled rows to {part}, {fewest_of_class} or more of them frauds and "
-                f"{fewest_of_class} or more not, got {count} rows and {frauds} frauds from {_text(start_us)} to "
+                f"expected {fewest_rows} labelled rows or more to {part}, {fewest_of_class} frauds and "
+                f"{fewest_of_class} others, got {count} rows and {frauds} frauds from {_text(start_us)} to "
                 f"{_text(end_us)}: ingest more labelled history, or choose another protocol or time"
             )
 

@@ -52,7 +52,7 @@ class RiskScorer(BaseEstimator):  # type: ignore[misc]
 
 
 def ordered_as_fitted(estimator: RiskScorer, X: Any) -> Any:
-    """Return `X` with its named columns in the order of ``fit``; unnamed input and other names are left as they are."""
+    """Return `X` with its named columns in the order of ``fit``; unnamed input is left as it is."""
     fitted = getattr(estimator, "feature_names_in_", None)
     columns = getattr(X, "columns", None)
     if fitted is None or columns is None:
@@ -64,6 +64,4 @@ def ordered_as_fitted(estimator: RiskScorer, X: Any) -> Any:
 def validate_matrix(estimator: RiskScorer, X: Any, **options: Any) -> Any:
     """Validate `X` (and ``y`` when given) as scikit-learn does, into a C-ordered float32 matrix."""
     options.setdefault("reset", False)
-    return validate_data(
-        estimator, X, dtype=np.float32, order="C", ensure_all_finite="allow-nan", **options
-    )
+    return validate_data(estimator, X, dtype=np.float32, order="C", ensure_all_finite="allow-nan", **options)

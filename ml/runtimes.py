@@ -1,14 +1,15 @@
 """Native runtimes: what scores at serving time, and what the estimators themselves score with.
 
-Nothing here imports scikit-learn, pandas or torch. Each runtime is loaded from bytes whose hash was checked before
-(law 9 of the design) and takes the float32 matrix of its inputs. A row scores the same bits alone or in a batch: every
-runtime walks its trees row by row.
+Nothing here imports scikit-learn, pandas or torch. Each runtime is loaded from bytes whose hash was checked
+before (law 9 of the design) and takes the float32 matrix of its inputs. A row scores the same bits alone or
+in a batch: every runtime walks its trees row by row.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -20,6 +21,22 @@ from ml.matrix import Float32Matrix, Float64Vector
 
 ISOLATION_FOREST: Final = "isolation_forest"
 LIGHTGBM: Final = "lightgbm"
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A fitted model as a bundle stores it.
+
+    Parameters
+    ----------
+    kind : str
+        Which runtime loads it.
+    files : dict of str to bytes
+        Contents by role.
+    """
+
+    kind: str
+    files: dict[str, bytes]
 
 
 class Runtime(Protocol):
@@ -41,8 +58,8 @@ class ExplainingRuntime(Runtime, Protocol):
 class IsolationForestRuntime:
     """Trees of an isolation forest in Treelite, after filling missing values.
 
-    The forest's Treelite model returns 2 ** (-mean depth / c(max_samples)), which is scikit-learn's ``-score_samples``
-    [1]_ and lies in (0, 1].
+    The forest's Treelite model returns 2 ** (-mean depth / c(max_samples)), which is scikit-learn's
+    ``-score_samples`` [1]_ and lies in (0, 1].
 
     Parameters
     ----------
@@ -106,7 +123,7 @@ class LightGBMRuntime:
         return self._booster.predict(X)
 
     def contributions(self, X: Float32Matrix) -> npt.NDArray[np.float64]:
-        """Return exact tree contributions to the log odds (TreeSHAP, Lundberg 2018), the last column the base value."""
+        """Return exact tree contributions (TreeSHAP) to the log odds; the last column is the base value."""
         return self._booster.contributions(X)
 
 

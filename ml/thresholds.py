@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Where a fraud probability becomes a decision: decline at `decline` and above, review at `review` and above.
+    """Where a fraud probability becomes a decision: at `review` and above, and at `decline` and above.
 
     Parameters
     ----------
@@ -40,10 +40,11 @@ class Thresholds:
 
 
 def threshold_for_budget(scores: npt.ArrayLike, *, days: float, alerts_per_day: float) -> float:
-    """Return the lowest threshold that keeps alerts within the budget on days like these; labels play no part.
+    """Return the lowest threshold that keeps alerts within the budget on days like these, label-free.
 
-    An alert is a row with a score at or above the threshold. The budget is the mean over the days: a day may have more.
-    Of rows that share a score, all or none are alerts, so ties can leave a part of the budget unused.
+    An alert is a row with a score at or above the threshold. The budget is the mean over the days: a day may
+    have more. Of rows that share a score, all or none are alerts, so ties can leave a part of the budget
+    unused.
 
     Parameters
     ----------

@@ -1,0 +1,391 @@
+"""Sentences about a feature's value: the value, the customer's normal, the window.
+
+What to say follows from the grammar of names (``<measure>_<operation>_<window>``, prefixes for other
+entities, ``amount_over_<other>`` for ratios); a name that no phrase knows is told by its description from
+dbt. A normal is the customer's own where the row holds it (profile or mean of the window), else the median of
+past transactions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ml.manifest import FeatureSpec
+
+Row = Mapping[str, Any]
+Number = int | float
+
+_SECONDS: Final = {"m": 60, "h": 3600, "d": 86_400}
+_UNITS: Final = {"m": "minute", "h": "hour", "d": "day"}
+_DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+# ISO 4217: currencies whose minor unit is not a hundredth.
+_EXPONENTS: Final = {
+    **dict.fromkeys(
+        [
+            "BIF",
+            "CLP",
+            "DJF",
+            "GNF",
+            "ISK",
+            "JPY",
+            "KMF",
+            "KRW",
+            "PYG",
+            "RWF",
+            "UGX",
+            "UYI",
+            "VND",
+            "VUV",
+            "XAF",
+            "XOF",
+            "XPF",
+        ],
+        0,
+    ),
+    **dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3),
+    **dict.fromkeys(["CLF", "UYW"], 4),
+}
+_WINDOW: Final = r"(?P<window>\d+[mhd])"
+
+# Features of one family are one reason. First match counts; a name without a match is its own family.
+_FAMILIES: Final = (
+    (r"amount_over_merchant_", "amount_at_merchant"),
+    (r"amount_minor|amount_over_|amount_deviation_", "amount"),
+    (r"amount_sum_", "spending"),
+    (r"amount_", "amount_history"),
+    (r"transaction_count_", "transaction_count"),
+    (r"same_merchant_|is_new_merchant_", "same_merchant"),
+    (r"(merchant|category|country|channel)_distinct_", "variety"),
+    (r"seconds_since_", "seconds_since"),
+    (r"place_", "place"),
+    (r"merchant_risk_", "merchant_risk"),
+    (r"category_risk_", "category_risk"),
+    (r"merchant_", "merchant_activity"),
+    (r"profile_amount_", "profile_amount"),
+    (r"profile_", "profile_activity"),
+    (r"hour_of_day|day_of_week|is_night|is_weekend", "time"),
+)
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A sentence, the value that it names, and the normal that it compares with (None: it names none)."""
+
+    text: str
+    value: Number | None
+    normal: Number | None
+
+
+def family_of(name: str) -> str:
+    """Return the family that a feature's contribution is counted in."""
+    for pattern, family in _FAMILIES:
+        if re.match(pattern, name):
+            return family
+    return name
+
+
+class Phrasebook:
+    """Says what a row's values mean.
+
+    Parameters
+    ----------
+    features : sequence of FeatureSpec
+        Names, units and descriptions.
+    typical : mapping of str to float
+        Median of each feature over past transactions.
+    """
+
+    def __init__(self, features: Sequence[FeatureSpec], typical: Mapping[str, float]) -> None:
+        self._specs = {feature.name: feature for feature in features}
+        self._typical = typical
+        self._says = {name: _matched(name) for name in self._specs}
+
+    def say(self, name: str, row: Row) -> Phrase:
+        """Return the sentence about feature `name` of `row`."""
+        spec = self._specs[name]
+        value = (row.get("attributes_number") or {}).get(spec.key) if spec.key else row.get(name)
+        if value is None:
+            return _absent(spec)
+        found = self._says[name]
+        if found is not None:
+            saying, match = found
+            phrase = saying(match, value, row, self._typical.get(name))
+            if phrase is not None:
+                return phrase
+        return _described(spec, value, row, self._typical.get(name))
+
+
+Saying = Callable[[re.Match[str], Number, Row, float | None], Phrase | None]
+
+
+def _amount(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase | None:
+    for name in ("profile_amount_mean_90d", "profile_amount_mean_30d", "amount_mean_30d", "amount_mean_7d"):
+        if row.get(name):
+            return _amount_against(name, value / row[name], row)
+    return Phrase(f"Amount {money(value, row)}", value, None)
+
+
+def _amount_ratio(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase | None:
+    return _amount_against(match["other"], value, row)
+
+
+def _amount_against(other: str, ratio: float, row: Row) -> Phrase | None:
+    described, normal, amount = _amount_statistic(other), row.get(other), row.get("amount_minor")
+    if described is None or normal is None or amount is None:
+        return None
+    text = f"Amount {money(amount, row)} is {number(ratio)} times {described} ({money(normal, row)})"
+    return Phrase(text, amount, normal)
+
+
+def _amount_deviation(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase | None:
+    other = f"{match['profile'] or ''}amount_mean_{match['window']}"
+    described, normal, amount = _amount_statistic(other), row.get(other), row.get("amount_minor")
+    if described is None or normal is None or amount is None:
+        return None
+    side = "above" if value >= 0 else "below"
+    text = (
+        f"Amount {money(amount, row)} is {number(abs(value))} standard deviations {side} {described} "
+        f"({money(normal, row)})"
+    )
+    return Phrase(text, amount, normal)
+
+
+def _amount_statistic(name: str) -> str | None:
+    match = re.fullmatch(rf"(?P<entity>profile_|merchant_)?amount_(?P<op>mean|max|stddev)_{_WINDOW}", name)
+    if match is None:
+        return None
+    what = {"mean": "mean", "max": "largest amount", "stddev": "usual deviation"}[match["op"]]
+    whose = "the merchant's" if match["entity"] == "merchant_" else "the customer's"
+    return f"{whose} {what} of the last {window_text(match['window'])}"
+
+
+def _transaction_count(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
+    per_day = _first(row, "profile_transactions_per_day_30d", "profile_transactions_per_day_90d")
+    window = match["window"]
+    normal = typical if per_day is None else per_day * window_seconds(window) / 86_400
+    text = f"{plural(value, 'transaction')} of the customer in the {window_text(window)} before"
+    return _compared(text, value, normal, is_own=per_day is not None)
+
+
+def _count_over_profile(
+    match: re.Match[str], value: Number, row: Row, typical: float | None
+) -> Phrase | None:
+    count = row.get(f"transaction_count_{match['window']}")
+    return None if count is None else _transaction_count(match, count, row, None)
+
+
+def _spent(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
+    window = match["window"]
+    usual_day = _usual_day(row)
+    normal = typical if usual_day is None else usual_day * window_seconds(window) / 86_400
+    text = f"The customer spent {money(value, row)} in the {window_text(window)} before"
+    return _compared(text, value, normal, is_own=usual_day is not None, row=row)
+
+
+def _spent_over_profile(
+    match: re.Match[str], value: Number, row: Row, typical: float | None
+) -> Phrase | None:
+    usual_day, amount, window = _usual_day(row), row.get("amount_minor"), match["window"]
+    if usual_day is None or amount is None:
+        return None
+    spent = amount + (row.get(f"amount_sum_{window}") or 0)
+    normal = usual_day * window_seconds(window) / 86_400
+    text = f"With this one the customer spends {money(spent, row)} in {window_text(window)}"
+    return _compared(text, spent, normal, is_own=True, row=row)
+
+
+def _spent_history(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
+    operation, window = match["op"], match["window"]
+    own = _first(row, f"profile_amount_{operation}_90d", f"profile_amount_{operation}_30d")
+    what = {"mean": "mean amount", "max": "largest amount", "stddev": "deviation of amounts"}[operation]
+    text = f"The customer's {what} of the {window_text(window)} before is {money(value, row)}"
+    return _compared(text, value, typical if own is None else own, is_own=own is not None, row=row)
+
+
+def _distinct(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
+    things = {"country": "countries", "category": "categories"}.get(match["thing"], f"{match['thing']}s")
+    thing = match["thing"] if value == 1 else things
+    where = "at the merchant" if match["entity"] else "of the customer"
+    text = f"{number(value)} different {thing} {where} in the {window_text(match['window'])} before"
+    return _compared(text, value, typical)
+
+
+def _since_last(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
+    normal = "" if typical is None else f"; typically {duration(typical)}"
+    return Phrase(f"{duration(value)} since the customer's last transaction{normal}", value, typical)
+
+
+def _place(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
+    if match["op"] == "kmh":
+        text = f"{number(value)} km/h are needed to get here from the customer's last transaction"
+    else:
+        text = f"{number(value)} km from the customer's last transaction"
+    return _compared(text, value, typical)
+
+
+def _same_merchant(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
+    window = window_text(match["window"])
+    if value == 0:
+        return Phrase(f"The customer has not paid this merchant in the {window} before", 0, typical)
+    text = f"{plural(value, 'transaction')} of the customer with this merchant in the {window} before"
+    return _compared(text, value, typical)
+
+
+def _new_merchant(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
+    known = "has not paid" if value else "has already paid"
+    text = f"The customer {known} this merchant in the {window_text(match['window'])} before"
+    return Phrase(text, value, None)
+
+
+def _merchant_count(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
+    text = f"{plural(value, 'transaction')} at the merchant in the {window_text(match['window'])} before"
+    return _compared(text, value, typical)
+
+
+def _merchant_amount(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
+    text = f"The merchant's mean amount of the {window_text(match['window'])} before is {money(value, row)}"
+    return _compared(text, value, typical, row=row)
+
+
+def _risk_rate(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
+    normal = "" if typical is None else f"; typically {share(typical)}"
+    window = window_text(match["window"])
+    text = f"{share(value)} of the {match['entity']}'s labels known in {window} are fraud{normal}"
+    return Phrase(text, value, typical)
+
+
+def _risk_count(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
+    window = window_text(match["window"])
+    text = f"{plural(value, 'fraud')} of the {match['entity']} became known in {window}"
+    return _compared(text, value, typical)
+
+
+def _hour(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
+    hour, minute = divmod(int(value * 60), 60)
+    return Phrase(f"Time of day is {hour:02d}:{minute:02d} UTC", value, None)
+
+
+def _weekday(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
+    return Phrase(f"Day of the week is {_DAYS[int(value) % 7]}", value, None)
+
+
+_SAYINGS: Final[tuple[tuple[re.Pattern[str], Saying], ...]] = tuple(
+    (re.compile(pattern), saying)
+    for pattern, saying in (
+        (r"amount_minor", _amount),
+        (r"amount_over_(?P<other>.+)", _amount_ratio),
+        (rf"amount_deviation_(?P<profile>profile_)?{_WINDOW}", _amount_deviation),
+        (rf"amount_sum_{_WINDOW}_over_profile_\w+", _spent_over_profile),
+        (rf"transaction_count_{_WINDOW}_over_profile_\w+", _count_over_profile),
+        (rf"transaction_count_{_WINDOW}", _transaction_count),
+        (rf"amount_sum_{_WINDOW}", _spent),
+        (rf"amount_(?P<op>mean|max|stddev)_{_WINDOW}", _spent_history),
+        (rf"(?P<entity>merchant_)?(?P<thing>[a-z]+)_distinct_{_WINDOW}", _distinct),
+        (rf"seconds_since_last_{_WINDOW}", _since_last),
+        (rf"place_last_(?P<op>kmh|km)_{_WINDOW}", _place),
+        (rf"same_merchant_transaction_count_{_WINDOW}", _same_merchant),
+        (rf"is_new_merchant_{_WINDOW}", _new_merchant),
+        (rf"merchant_transaction_count_{_WINDOW}", _merchant_count),
+        (rf"merchant_amount_mean_{_WINDOW}", _merchant_amount),
+        (rf"(?P<entity>merchant|category)_risk_fraud_rate_{_WINDOW}", _risk_rate),
+        (rf"(?P<entity>merchant|category)_risk_fraud_count_{_WINDOW}", _risk_count),
+        (r"hour_of_day", _hour),
+        (r"day_of_week", _weekday),
+    )
+)
+
+
+def _matched(name: str) -> tuple[Saying, re.Match[str]] | None:
+    for pattern, saying in _SAYINGS:
+        match = pattern.fullmatch(name)
+        if match is not None:
+            return saying, match
+    return None
+
+
+def _absent(spec: FeatureSpec) -> Phrase:
+    if spec.source == "profile":
+        return Phrase("The customer has no profile yet", None, None)
+    return Phrase(f"Not known: {_title(spec, is_lower=True)}", None, None)
+
+
+def _described(spec: FeatureSpec, value: Number, row: Row, typical: float | None) -> Phrase:
+    is_money = spec.unit == "minor" or "minor units" in spec.description
+    title = _title(spec).removesuffix(", in minor units")
+    if is_money:
+        return _compared(f"{title}: {money(value, row)}", value, typical, row=row)
+    return _compared(f"{title}: {number(value)}", value, typical)
+
+
+def _title(spec: FeatureSpec, *, is_lower: bool = False) -> str:
+    text = spec.description.strip().removesuffix(".") or spec.name.replace("_", " ")
+    first = text[0].lower() if is_lower else text[0].upper()
+    return first + text[1:]
+
+
+def _compared(
+    text: str, value: Number, normal: float | None, *, is_own: bool = False, row: Row | None = None
+) -> Phrase:
+    """End a sentence with the normal: the customer's own, or what is typical of all; `row` makes it money."""
+    if normal is None:
+        return Phrase(text, value, None)
+    shown = number(normal) if row is None else money(normal, row)
+    return Phrase(f"{text}; {'usually' if is_own else 'typically'} {shown}", value, normal)
+
+
+def _first(row: Row, *names: str) -> float | None:
+    return next((row[name] for name in names if row.get(name) is not None), None)
+
+
+def _usual_day(row: Row) -> float | None:
+    mean, per_day = row.get("profile_amount_mean_30d"), row.get("profile_transactions_per_day_30d")
+    return None if mean is None or per_day is None else mean * per_day
+
+
+def window_seconds(window: str) -> int:
+    """Return the seconds of a window's name, such as '24h'."""
+    return int(window[:-1]) * _SECONDS[window[-1]]
+
+
+def window_text(window: str) -> str:
+    """Return a window in words: 'hour', '24 hours', '30 days'."""
+    count, unit = int(window[:-1]), _UNITS[window[-1]]
+    return unit if count == 1 else f"{count} {unit}s"
+
+
+def money(amount_minor: Number, row: Row) -> str:
+    """Return an amount of minor units in the row's currency, such as '215.40 EUR'."""
+    currency = row.get("currency")
+    exponent = _EXPONENTS.get(str(currency).upper(), 2)
+    shown = f"{amount_minor / 10**exponent:,.{exponent}f}"
+    return f"{shown} {currency}" if currency else shown
+
+
+def number(value: Number) -> str:
+    """Return a number for reading: whole numbers whole, others with up to three digits."""
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.2g}" if abs(value) < 0.1 else f"{value:.1f}" if abs(value) >= 1 else f"{value:.2f}"
+
+
+def plural(value: Number, noun: str) -> str:
+    """Return a count with its noun: '1 transaction', '9 transactions'."""
+    return f"{number(value)} {noun}" if value == 1 else f"{number(value)} {noun}s"
+
+
+def share(value: Number) -> str:
+    """Return a share in percent."""
+    return f"{100 * value:.1f} %"
+
+
+def duration(seconds: Number) -> str:
+    """Return a duration in its largest fitting unit."""
+    for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
+        if seconds >= 2 * length:
+            return f"{number(round(seconds / length, 1))} {unit}s"
+    return plural(round(seconds), "second")

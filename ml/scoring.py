@@ -1,0 +1,359 @@
+"""Scores rows with a bundle: native runtimes alone, one thread, the same bits alone or in a batch.
+
+Importing and using this module loads neither scikit-learn nor pandas nor torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.bundles import VerifiedBundle, promoted, verify
+from ml.errors import BundleError
+from ml.explain import Explainer, Reason
+from ml.manifest import (
+    DERIVED_SQL_FILE,
+    LIVE_SQL_FILE,
+    PARITY_FILE,
+    REFERENCE_FILE,
+    FeatureSpec,
+    Manifest,
+    parse_json,
+)
+from ml.matrix import Float32Matrix, Float64Vector, rows_to_matrix, to_float32
+from ml.reference import ReferenceStatistics
+from ml.runtimes import Runtime, load_runtime
+from ml.thresholds import Thresholds
+from warehouse.settings import Settings
+
+__all__ = ["Bundle", "Explain", "Reason", "Score", "Scorer"]
+
+Decision = Literal["approve", "review", "decline"]
+Explain = Literal["all", "alerts", "none"]
+
+PARITY_TOLERANCE: Final = 1e-6
+"""How far a runtime may be from the model that was trained, on the bundle's sample."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a row scored.
+
+    Parameters
+    ----------
+    fraud_probability : float
+        In [0, 1].
+    anomaly_score : float or None
+        In [0, 1]; None when the bundle has no detector.
+    decision : str
+        'approve', 'review' or 'decline'.
+    reasons : tuple of Reason
+        Strongest first; empty when not asked for.
+    """
+
+    fraud_probability: float
+    anomaly_score: float | None
+    decision: Decision
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What a scorer says of its bundle.
+
+    Parameters
+    ----------
+    name, version : str
+        Of the model.
+    sha256 : str
+        Hash of the manifest, which holds the hashes of all else.
+    features : tuple of FeatureSpec
+        In the order of the model's matrix.
+    live_sql, derived_sql : str
+        Compiled texts.
+    sql_sha256 : str
+        Hash of both texts.
+    thresholds : Thresholds
+        Where decisions change.
+    service : str
+        Feast feature service.
+    manifest : Manifest
+        All of it.
+    """
+
+    name: str
+    version: str
+    sha256: str
+    features: tuple[FeatureSpec, ...]
+    live_sql: str
+    derived_sql: str
+    sql_sha256: str
+    thresholds: Thresholds
+    service: str
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A loaded model, the columns it reads (None: all before its output), and where it writes."""
+
+    runtime: Runtime
+    inputs: npt.NDArray[np.intp] | None
+    output: str
+
+
+class Scorer:
+    """Scores rows; safe to use from several threads.
+
+    Parameters
+    ----------
+    bundle : VerifiedBundle
+        From `ml.bundles.verify`.
+
+    Raises
+    ------
+    BundleError
+        When a model can't be loaded, or does not score the bundle's sample as it did when it was trained.
+    """
+
+    def __init__(self, bundle: VerifiedBundle) -> None:
+        manifest = bundle.manifest
+        self._manifest = manifest
+        self._columns = [feature.name for feature in manifest.features]
+        self._n_features = len(self._columns)
+        self._columns += [step.output for step in manifest.steps]
+        self._steps = self._load_steps(bundle)
+        self._plain, self._attributes = _split_features(manifest.features)
+        reference = ReferenceStatistics.from_dict(
+            parse_json(bundle.files[REFERENCE_FILE], what=REFERENCE_FILE)
+        )
+        self._explained, self._explainer = self._load_explainer(manifest, reference)
+        self.bundle = _describe(bundle)
+        self._check_parity(bundle.files[PARITY_FILE])
+
+    @classmethod
+    def load(cls, bundle_dir: Path, *, expected_sha256: str | None = None) -> Scorer:
+        """Verify a bundle, load it, and check it against its sample.
+
+        Parameters
+        ----------
+        bundle_dir : Path
+            Folder of the bundle.
+        expected_sha256 : str, optional
+            Hash that its manifest must have.
+
+        Raises
+        ------
+        BundleError
+            When it does not verify or does not load.
+        """
+        return cls(verify(bundle_dir, expected_sha256=expected_sha256))
+
+    @classmethod
+    def load_promoted(cls, settings: Settings) -> Scorer:
+        """Load the promoted bundle by the hash that it was promoted with."""
+        promotion = promoted(settings)
+        return cls.load(promotion.path, expected_sha256=promotion.sha256)
+
+    def score(self, rows: Sequence[Mapping[str, Any]], *, explain: Explain = "alerts") -> list[Score]:
+        """Score rows.
+
+        Parameters
+        ----------
+        rows : sequence of mapping
+            Every feature of the bundle by name (int, float, bool, or None where missing); for attributes a
+            mapping ``attributes_number``. Reasons also use ``currency``. Other keys are ignored.
+        explain : {'all', 'alerts', 'none'}
+            Which rows get reasons.
+
+        Returns
+        -------
+        list of Score
+            In the order of `rows`.
+
+        Raises
+        ------
+        FeatureRowError
+            When a row lacks a feature or holds a value that is no number.
+        """
+        if explain not in ("all", "alerts", "none"):
+            raise ValueError(f"expected explain as 'all', 'alerts' or 'none', got {explain!r}")
+        if not rows:
+            return []
+        full = self._matrix(rows)
+        outputs = self._run(full)
+        probabilities = outputs[self._manifest.probability].tolist()
+        anomalies = None if self._manifest.anomaly is None else outputs[self._manifest.anomaly].tolist()
+        decisions = [self._decide(probability) for probability in probabilities]
+        chosen = [
+            index
+            for index, decision in enumerate(decisions)
+            if explain == "all" or (explain == "alerts" and decision != "approve")
+        ]
+        reasons = self._reasons(chosen, rows, full, outputs)
+        return [
+            Score(
+                fraud_probability=probability,
+                anomaly_score=None if anomalies is None else anomalies[index],
+                decision=decision,
+                reasons=reasons.get(index, ()),
+            )
+            for index, (probability, decision) in enumerate(zip(probabilities, decisions, strict=True))
+        ]
+
+    def outputs(self, matrix: Float32Matrix) -> dict[str, Float64Vector]:
+        """Run every model over a matrix of the bundle's features in order, shape (n, n_features).
+
+        Returns
+        -------
+        dict of str to ndarray of float64, shape (n,)
+            By output.
+        """
+        if matrix.ndim != 2 or matrix.shape[1] != self._n_features:
+            raise ValueError(f"expected a matrix with {self._n_features} columns, got shape {matrix.shape}")
+        full = np.empty((len(matrix), len(self._columns)), dtype=np.float32)
+        full[:, : self._n_features] = matrix
+        return self._run(full)
+
+    def _matrix(self, rows: Sequence[Mapping[str, Any]]) -> Float32Matrix:
+        """Build the matrix with room for the outputs."""
+        full = np.empty((len(rows), len(self._columns)), dtype=np.float32)
+        indices, names = self._plain
+        full[:, indices] = rows_to_matrix(rows, names)
+        indices, keys = self._attributes
+        if len(indices):
+            none: dict[str, Any] = {}
+            attributes = [row.get("attributes_number") or none for row in rows]
+            full[:, indices] = rows_to_matrix(
+                [{key: given.get(key) for key in keys} for given in attributes], keys
+            )
+        return full
+
+    def _run(self, full: Float32Matrix) -> dict[str, Float64Vector]:
+        """Run the models in order; each writes its column of `full`, which the next may read."""
+        outputs: dict[str, Float64Vector] = {}
+        for position, step in enumerate(self._steps, start=self._n_features):
+            result = step.runtime.run(self._inputs(full, step, position))
+            full[:, position] = to_float32(result)
+            outputs[step.output] = result
+        return outputs
+
+    def _inputs(self, full: Float32Matrix, step: _Step, position: int) -> Float32Matrix:
+        return full[:, :position] if step.inputs is None else full[:, step.inputs]
+
+    def _decide(self, probability: float) -> Decision:
+        thresholds = self.bundle.thresholds
+        if thresholds.decline is not None and probability >= thresholds.decline:
+            return "decline"
+        return "review" if probability >= thresholds.review else "approve"
+
+    def _reasons(
+        self,
+        chosen: Sequence[int],
+        rows: Sequence[Mapping[str, Any]],
+        full: Float32Matrix,
+        outputs: Mapping[str, Float64Vector],
+    ) -> dict[int, tuple[Reason, ...]]:
+        if self._explainer is None or not chosen:
+            return {}
+        step = self._steps[self._explained]
+        inputs = self._inputs(full[list(chosen)], step, self._n_features + self._explained)
+        contributions = step.runtime.contributions(inputs)  # type: ignore[attr-defined]
+        earlier = [before.output for before in self._steps[: self._explained]]
+        return {
+            index: self._explainer.reasons(
+                contributions[position],
+                row=rows[index],
+                outputs={name: float(outputs[name][index]) for name in earlier},
+            )
+            for position, index in enumerate(chosen)
+        }
+
+    def _load_steps(self, bundle: VerifiedBundle) -> list[_Step]:
+        steps = []
+        positions = {name: index for index, name in enumerate(self._columns)}
+        for number, spec in enumerate(bundle.manifest.steps):
+            files = {role: bundle.files[name] for role, name in spec.files.items()}
+            runtime = load_runtime(spec.kind, files)
+            if runtime.n_inputs != len(spec.inputs):
+                raise BundleError(
+                    f"expected a model with {len(spec.inputs)} inputs for {spec.output!r}, "
+                    f"got {runtime.n_inputs}"
+                )
+            indices = np.asarray([positions[name] for name in spec.inputs], dtype=np.intp)
+            is_all = np.array_equal(indices, np.arange(self._n_features + number))
+            steps.append(_Step(runtime=runtime, inputs=None if is_all else indices, output=spec.output))
+        return steps
+
+    def _load_explainer(
+        self, manifest: Manifest, reference: ReferenceStatistics
+    ) -> tuple[int, Explainer | None]:
+        if manifest.explained is None:
+            return 0, None
+        outputs = [step.output for step in manifest.steps]
+        number = outputs.index(manifest.explained)
+        if not hasattr(self._steps[number].runtime, "contributions"):
+            raise BundleError(f"the model {manifest.explained!r} gives no contributions to explain with")
+        explainer = Explainer(manifest.steps[number].inputs, features=manifest.features, reference=reference)
+        return number, explainer
+
+    def _check_parity(self, content: bytes) -> None:
+        values = parse_json(content, what=PARITY_FILE)
+        try:
+            inputs = np.asarray(values["inputs"], dtype=np.float64)
+            expected = {name: np.asarray(column, np.float64) for name, column in values["outputs"].items()}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BundleError(f"{PARITY_FILE} is malformed: {error}") from error
+        if inputs.ndim != 2 or inputs.shape[1] != self._n_features or not expected:
+            raise BundleError(f"{PARITY_FILE} does not have the bundle's features")
+        found = self.outputs(to_float32(inputs))
+        for name, column in expected.items():
+            if name not in found or column.shape != found[name].shape:
+                raise BundleError(f"{PARITY_FILE} names an output {name!r} of another shape or model")
+            distance = float(np.max(np.abs(found[name] - column), initial=0.0))
+            if not distance <= PARITY_TOLERANCE:
+                raise BundleError(
+                    f"expected {name} within {PARITY_TOLERANCE} of the trained model, got {distance:.3g}: "
+                    "check the versions of the libraries"
+                )
+
+
+def _split_features(
+    features: Sequence[FeatureSpec],
+) -> tuple[tuple[npt.NDArray[np.intp], list[str]], tuple[npt.NDArray[np.intp], list[str]]]:
+    """Return positions and names of the row's own features, then positions and keys of the attributes."""
+    plain = [(index, feature.name) for index, feature in enumerate(features) if feature.key is None]
+    attributes = [(index, feature.key) for index, feature in enumerate(features) if feature.key is not None]
+    return (
+        (np.asarray([index for index, _ in plain], dtype=np.intp), [name for _, name in plain]),
+        (np.asarray([index for index, _ in attributes], dtype=np.intp), [key for _, key in attributes]),
+    )
+
+
+def _describe(bundle: VerifiedBundle) -> Bundle:
+    manifest = bundle.manifest
+    live, derived = bundle.files[LIVE_SQL_FILE], bundle.files[DERIVED_SQL_FILE]
+    try:
+        live_sql, derived_sql = live.decode(), derived.decode()
+    except UnicodeDecodeError as error:
+        raise BundleError(f"the bundle's SQL is no UTF-8: {error}") from error
+    return Bundle(
+        name=manifest.name,
+        version=manifest.version,
+        sha256=bundle.sha256,
+        features=tuple(manifest.features),
+        live_sql=live_sql,
+        derived_sql=derived_sql,
+        sql_sha256=hashlib.sha256(
+            hashlib.sha256(live).digest() + hashlib.sha256(derived).digest()
+        ).hexdigest(),
+        thresholds=Thresholds(**manifest.thresholds.model_dump()),
+        service=manifest.service,
+        manifest=manifest,
+    )
