@@ -8,11 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 from feast import FeatureStore, FeatureView
+from feast.errors import FeatureServiceNotFoundException
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey as EntityKeyProto
 from feast.type_map import feast_value_type_to_python_type, python_values_to_proto_values
 
+from warehouse.errors import StoreError
 from warehouse.feast_online_store import RowOnlineStore
 from warehouse.microseconds import to_us
+from warehouse.online_file import HOW_TO_FILL
 from warehouse.online_reader import OnlineRecord
 
 FRAUD_SCORING = "fraud_scoring_v1"
@@ -32,9 +35,19 @@ class ServiceView:
 
 
 def service_views(store: FeatureStore, service: str) -> list[ServiceView]:
-    """Return the views of a service, in its order."""
+    """Return the views of a service, in its order.
+
+    Raises
+    ------
+    StoreError
+        The service isn't registered.
+    """
+    try:
+        projections = store.get_feature_service(service).feature_view_projections
+    except FeatureServiceNotFoundException as error:
+        raise StoreError(f"no feature service {service} is registered: {HOW_TO_FILL}") from error
     views = []
-    for projection in store.get_feature_service(service).feature_view_projections:
+    for projection in projections:
         view = store.get_feature_view(projection.name)
         keys = tuple(sorted(field.name for field in view.entity_columns))
         views.append(

@@ -214,6 +214,8 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         features.apply(settings)
     with pytest.raises(StoreError, match="no feature view is registered"):
         features.materialize(settings, until_us=LATE_US)
+    with pytest.raises(StoreError, match="no feature service fraud_scoring_v1 is registered"):
+        OnlineReader(features.open_store(settings))
     write_manifest(settings, *MODELS)
     features.apply(settings)
     with pytest.raises(OperationError, match="cbp build"):
