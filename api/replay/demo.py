@@ -1,7 +1,8 @@
 """The main job end to end, on the embedded defaults, in a home of its own.
 
-Simulate; land all but the last day; build; materialize; train with the labels known by then; send the last day through the
-real server in event order; land and build again; compare what the decisions used with what dbt then computed.
+Simulate; land all but the last day; build; materialize; train with the labels known by then; send the last day
+through the real server in event order; land and build again; compare what the decisions used with what dbt then
+computed.
 """
 
 from __future__ import annotations
@@ -185,7 +186,7 @@ def _api_settings(home: Settings, secrets: Mapping[str, str]) -> ApiSettings:
 
 
 def _split_last_day(raw: Path) -> tuple[Path, pa.Table, int]:
-    """Write all but the last day to a file of its own; returns it, the last day in event order, and its start."""
+    """Write all but the last day to a file; returns it, the last day in event order, and its start."""
     history = raw.with_name("history.parquet")
     with duckdb.connect() as connection:
         connection.execute("set threads = 1")
