@@ -17,7 +17,7 @@ import math
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -77,25 +77,27 @@ class LiveEngine:
         """Let readers and the writer work side by side (SQLite); the mode stays with the file."""
         if self.path is None:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
-        while True:  # SQLite's busy timeout does not cover this one statement
-            try:
-                with sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_SECONDS) as connection:
-                    connection.execute("PRAGMA journal_mode=WAL")
-            except sqlite3.OperationalError as error:
-                if time.monotonic() > deadline:
-                    raise StoreError(f"the live store {self.path} can't be opened: {error}") from error
-                time.sleep(0.02)
-            else:
-                return
-            finally:
-                if "connection" in locals():
-                    connection.close()
+        with _as_store_errors("opened"):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_SECONDS)) as connection:
+                while not _try_write_ahead_log(connection, is_last=time.monotonic() > deadline):
+                    time.sleep(0.02)
 
     def close(self) -> None:
         """Close every pooled connection."""
         self._engine.dispose()
+
+
+def _try_write_ahead_log(connection: sqlite3.Connection, *, is_last: bool) -> bool:
+    """Set the mode; False when another process is in the way, which the busy timeout does not cover here."""
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.OperationalError:
+        if is_last:
+            raise
+        return False
+    return True
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
