@@ -92,7 +92,7 @@ class Batch:
 
 def ensure_landing(settings: Settings) -> None:
     """Create the landing folder and the empty schema batch; does nothing when they are there and current."""
-    _incoming(settings).mkdir(parents=True, exist_ok=True)
+    work_folder(settings).mkdir(parents=True, exist_ok=True)
     if not _is_schema_batch_current(settings):
         with landing_lock(settings):
             _write_schema_batch(settings)
@@ -118,12 +118,12 @@ def landing_lock(settings: Settings, *, timeout_seconds: float = 600.0) -> Itera
         finally:
             depths[key] -= 1
         return
-    _incoming(settings).mkdir(parents=True, exist_ok=True)
+    work_folder(settings).mkdir(parents=True, exist_ok=True)
     descriptor = os.open(settings.landing_dir / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         _wait_for_lock(descriptor, key, timeout_seconds)
         depths[key] = 1
-        _clear_incoming(settings)
+        _clear_work_folder(settings)
         yield
     finally:
         depths.pop(key, None)
@@ -163,7 +163,7 @@ def publish_batch(settings: Settings, name: str, *, write: Callable[[Path], None
             return None
         number = max((number for number, _, _ in taken), default=0) + 1
         batch = f"{number:06d}-{name}"
-        staging = _incoming(settings) / batch
+        staging = work_folder(settings) / batch
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir()
         try:
@@ -188,7 +188,8 @@ def list_batches(settings: Settings) -> list[Batch]:
     ]
 
 
-def _incoming(settings: Settings) -> Path:
+def work_folder(settings: Settings) -> Path:
+    """Return the folder for work in progress: only the holder of the lock writes there, and clears it."""
     return settings.landing_dir / ".incoming"
 
 
@@ -226,9 +227,9 @@ def _wait_for_lock(descriptor: int, landing: str, timeout_seconds: float) -> Non
             return
 
 
-def _clear_incoming(settings: Settings) -> None:
+def _clear_work_folder(settings: Settings) -> None:
     """Remove what is left of runs that died: only the holder of the lock ever writes there."""
-    for path in _incoming(settings).iterdir():
+    for path in work_folder(settings).iterdir():
         if path.is_dir():
             shutil.rmtree(path)
         else:
@@ -248,7 +249,7 @@ def _write_schema_batch(settings: Settings) -> None:
     folder.mkdir(exist_ok=True)
     for file, schema in LANDED_SCHEMAS.items():
         # A reader may be looking: each file is replaced whole.
-        staged = _incoming(settings) / f"schema-{file}"
+        staged = work_folder(settings) / f"schema-{file}"
         pq.write_table(schema.empty_table(), staged)
         staged.replace(folder / file)
     _sync_tree(folder)

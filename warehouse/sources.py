@@ -1,0 +1,279 @@
+"""The rows of raw files as a relation ``raw_rows`` in DuckDB.
+
+`open_source` finds a file's columns; `Source.attach` makes ``raw_rows``: line, content, problem, and what the
+columns' expressions name. Attaching again starts at the first row again.
+"""
+# ruff: noqa: S608 (SQL is composed here; names of a file are escaped literals, never identifiers)
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from warehouse.errors import InputError
+from warehouse.field_sql import show_names
+from warehouse.quarantine import Reason
+from warehouse.raw_files import RawFormat, quote_literal
+from warehouse.readers import BLANK, BOM, RawFile, open_stream, translate_errors
+from warehouse.text_records import RECORD_SCHEMA, Scan, make_csv_scan, read_records, scan_lines
+from warehouse.value_sql import RawColumn
+
+_MAX_COLUMNS: Final = 2_000
+_MAX_JSON_OBJECT_BYTES: Final = 64 << 20
+_DELIMITERS: Final = ",;\t|"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file whose columns are known.
+
+    Parameters
+    ----------
+    columns : Mapping of str to RawColumn
+        In the file's order.
+    content : str
+        SQL that gives a row's content, to be shown in quarantine.
+    attach : callable
+        Makes the relation ``raw_rows`` on a connection, from the first row on.
+    """
+
+    columns: Mapping[str, RawColumn]
+    content: str
+    attach: Callable[[duckdb.DuckDBPyConnection], None]
+
+
+def open_source(
+    file: RawFile, connection: duckdb.DuckDBPyConnection, *, folder: Path, delimiter: str | None
+) -> Source:
+    """Find a file's columns.
+
+    Parameters
+    ----------
+    file : RawFile
+        Read through before.
+    connection : duckdb.DuckDBPyConnection
+        To look into the file with.
+    folder : Path
+        Private folder, for a link without special characters in its name.
+    delimiter : str, optional
+        Between the columns of a CSV; by default found in the header.
+
+    Raises
+    ------
+    InputError
+        When the header or the columns are not such.
+    UnreadableFileError
+        When DuckDB can't read the file.
+    """
+    if file.name.format is RawFormat.CSV:
+        return _open_csv(file, delimiter)
+    if file.name.format is RawFormat.NDJSON:
+        return _open_ndjson(file, connection)
+    # DuckDB takes a path for a pattern: the link's name has no bracket or star.
+    link = folder / f"raw{''.join(file.path.suffixes[-2:]).lower()}"
+    link.unlink(missing_ok=True)
+    link.symlink_to(file.path.resolve())
+    with translate_errors(file.path):
+        if file.name.format is RawFormat.JSON:
+            return _open_json(file, link, connection)
+        return _open_parquet(link, connection)
+
+
+def _open_csv(file: RawFile, delimiter: str | None) -> Source:
+    header, length, lines = _read_header(file)
+    delimiter = delimiter or _guess_delimiter(header)
+    names = _parse_header(file, header, delimiter)
+    record = "rtrim(content, e'\\r\\n')"
+    plain = f"string_split({record}, {quote_literal(delimiter)})"
+    quoted = _split_quoted(record, delimiter)
+    split = f"case when contains(content, '\"') then {quoted} else {plain} end"
+    fields = f"case when problem is null then {split} end"
+    columns = {name: RawColumn(name, f"fields[{place}]") for place, name in enumerate(names, start=1)}
+    scan = make_csv_scan(delimiter, columns=len(names))
+    return Source(
+        columns, "content", _attach_records(file, scan, fields=fields, skip=length, first_line=lines + 1)
+    )
+
+
+def _read_header(file: RawFile) -> tuple[str, int, int]:
+    """Return the first line that is not blank, the bytes up to its end, and how many lines they are."""
+    length = len(BOM) if file.head.startswith(BOM) else 0
+    for lines, line in enumerate(file.head[length:].split(b"\n"), start=1):
+        length += len(line) + 1
+        if not line.strip(BLANK):
+            continue
+        if b"\r" in line.rstrip(b"\r"):
+            raise InputError(f"{file.path.name}: lines must end with LF or CRLF, not CR alone: convert them")
+        try:
+            return line.rstrip(b"\r").decode("utf-8"), length, lines
+        except UnicodeDecodeError:
+            raise InputError(
+                f"{file.path.name}: the header is not UTF-8 text: save the file as UTF-8"
+            ) from None
+    raise InputError(f"{file.path.name} holds blank lines only: expected a header")
+
+
+def _guess_delimiter(header: str) -> str:
+    outside_quotes = "".join(header.split('"')[::2])
+    return max(_DELIMITERS, key=outside_quotes.count)
+
+
+def _parse_header(file: RawFile, header: str, delimiter: str) -> list[str]:
+    try:
+        names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter, strict=True))]
+    except csv.Error as error:
+        raise InputError(
+            f"{file.path.name}: the header can't be read ({error}): expected names on one line"
+        ) from error
+    return _check_names(names)
+
+
+def _check_names(names: list[str]) -> list[str]:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InputError(f"the columns {show_names(repeated)} stand twice: give each a name of its own")
+    if len(names) > _MAX_COLUMNS:
+        raise InputError(f"expected at most {_MAX_COLUMNS:,} columns, got {len(names):,}")
+    return names
+
+
+def _split_quoted(record: str, delimiter: str) -> str:
+    """Split a well-formed record into fields and take off their quotes.
+
+    A delimiter is put in front, so that each field is matched behind one and no match is empty.
+    """
+    escaped = f"\\{delimiter}" if delimiter == "|" else delimiter
+    pattern = quote_literal(f'{escaped}("(?:[^"]|"")*"|[^{escaped}]*)')
+    pieces = f"regexp_extract_all({quote_literal(delimiter)} || {record}, {pattern}, 1)"
+    bare = "replace(substr(piece, 2, length(piece) - 2), '\"\"', '\"')"
+    unquoted = f"case when starts_with(piece, '\"') then {bare} else piece end"
+    return f"list_transform({pieces}, lambda piece: {unquoted})"
+
+
+def _open_ndjson(file: RawFile, connection: duckdb.DuckDBPyConnection) -> Source:
+    attach_lines = _attach_records(file, scan_lines, fields="cast(null as varchar[])")
+    attach_lines(connection)
+    names = _list_keys(connection)
+    if not names:
+        raise InputError(
+            f"{file.path.name}: no line is a JSON object: expected one object a line, or one array"
+        )
+    attach = _attach_records(file, scan_lines, fields=_extract_values(names), problem=_find_json_problem())
+    return Source(_name_json_columns(names), "rtrim(content, e'\\r\\n')", attach)
+
+
+def _open_json(file: RawFile, link: Path, connection: duckdb.DuckDBPyConnection) -> Source:
+    objects = (
+        "select row_number() over () as line, cast(json as varchar) as content, null::varchar as problem"
+        f" from read_json_objects({quote_literal(str(link))}, format = 'array',"
+        f" maximum_object_size = {_MAX_JSON_OBJECT_BYTES})"
+    )
+    connection.execute(f"create or replace temp view raw_rows as {objects}")
+    names = _list_keys(connection)
+    if not names:
+        raise InputError(f"{file.path.name}: the array holds no JSON object: expected an array of objects")
+
+    def attach(connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute(
+            "create or replace temp view raw_rows as "
+            f"select line, content, {_find_json_problem()} as problem, {_extract_values(names)} as fields"
+            f" from ({objects})"
+        )
+
+    return Source(_name_json_columns(names), "content", attach)
+
+
+def _list_keys(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """List the keys of all objects in ``raw_rows``, in order of first appearance."""
+    rows = connection.execute(
+        "select key from (select unnest(json_keys(content)) as key, line from raw_rows"
+        " where problem is null and json_valid(content)) group by key order by min(line), key"
+        f" limit {_MAX_COLUMNS + 1}"
+    ).fetchall()
+    return _check_names([str(key) for (key,) in rows if key])
+
+
+def _find_json_problem() -> str:
+    is_object = "json_valid(content) and json_type(content) = 'OBJECT'"
+    return (
+        f"case when problem is not null then problem::varchar when not coalesce({is_object}, false)"
+        f" then {quote_literal(Reason.NOT_A_JSON_OBJECT)} end"
+    )
+
+
+def _extract_values(names: list[str]) -> str:
+    pointers = ", ".join(quote_literal(_point_to(name)) for name in names)
+    values = f"json_extract_string(content, [{pointers}])"
+    return f"case when problem is null and json_valid(content) then {values} end"
+
+
+def _name_json_columns(names: list[str]) -> dict[str, RawColumn]:
+    return {
+        name: RawColumn(
+            name,
+            f"fields[{place}]",
+            is_nested=f"json_type(content, {quote_literal(_point_to(name))}) in ('ARRAY', 'OBJECT')",
+        )
+        for place, name in enumerate(names, start=1)
+    }
+
+
+def _point_to(name: str) -> str:
+    """Write a key as a JSON pointer (RFC 6901, section 3)."""
+    return "/" + name.replace("~", "~0").replace("/", "~1")
+
+
+def _attach_records(
+    file: RawFile,
+    scan: Scan,
+    *,
+    fields: str,
+    problem: str = "problem::varchar",
+    skip: int = 0,
+    first_line: int = 1,
+) -> Callable[[duckdb.DuckDBPyConnection], None]:
+    """Return what makes ``raw_rows`` of a text's records, behind `skip` bytes."""
+    skipped = skip or (len(BOM) if file.head.startswith(BOM) else 0)
+
+    def read() -> Iterator[pa.RecordBatch]:
+        with open_stream(file.path, file.name.compression) as stream:
+            stream.read(skipped)
+            yield from read_records(stream, scan, first_line=first_line)
+
+    def attach(connection: duckdb.DuckDBPyConnection) -> None:
+        connection.register("raw_records", pa.RecordBatchReader.from_batches(RECORD_SCHEMA, read()))
+        connection.execute(
+            "create or replace temp view raw_rows as "
+            f"select line, content, {problem} as problem, {fields} as fields from raw_records"
+        )
+
+    return attach
+
+
+def _open_parquet(link: Path, connection: duckdb.DuckDBPyConnection) -> Source:
+    with pq.ParquetFile(link) as file:
+        names = _check_names(list(file.schema_arrow.names))
+    described = connection.execute(
+        f"describe select * from read_parquet({quote_literal(str(link))})"
+    ).fetchall()
+    types = [str(row[1]) for row in described]
+    # The file's own names could collide with ours, or with each other but for their case.
+    columns = {name: RawColumn(name, f"value_{place}", types[place]) for place, name in enumerate(names)}
+    aliases = ", ".join(f"value_{place}" for place in range(len(names)))
+    rows = f"(select * from read_parquet({quote_literal(str(link))})) as raw({aliases})"
+    pairs = ", ".join(f"{quote_literal(name)}, {column.expression}" for name, column in columns.items())
+
+    def attach(connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute(
+            "create or replace temp view raw_rows as select row_number() over () as line,"
+            f" cast(null as varchar) as content, cast(null as varchar) as problem, * from {rows}"
+        )
+
+    return Source(columns, f"cast(json_object({pairs}) as varchar)", attach)
