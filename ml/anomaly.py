@@ -68,7 +68,7 @@ class IsolationForestDetector(AnomalyDetector):
 
     Parameters
     ----------
-    n_estimators : int, default=200
+    n_estimators : int, default=100
         Number of trees.
     max_samples : int or float, default=256
         Rows a tree sees; the number that the paper recommends.
@@ -100,7 +100,7 @@ class IsolationForestDetector(AnomalyDetector):
     """
 
     def __init__(
-        self, n_estimators: int = 200, max_samples: int | float = 256, *, random_state: Any = None
+        self, n_estimators: int = 100, max_samples: int | float = 256, *, random_state: Any = None
     ) -> None:
         self.n_estimators = n_estimators
         self.max_samples = max_samples

@@ -230,11 +230,12 @@ def _read_current(models_dir: Path) -> dict[str, Any]:
 
 
 def _check_listing(bundle_dir: Path, manifest: Manifest) -> None:
-    found = set()
-    for entry in os.scandir(bundle_dir):
-        if not entry.is_file(follow_symlinks=False):
-            raise BundleError(f"expected regular files only in a bundle, got {entry.name!r}")
-        found.add(entry.name)
+    with os.scandir(bundle_dir) as entries:
+        is_regular = {entry.name: entry.is_file(follow_symlinks=False) for entry in entries}
+    if not all(is_regular.values()):
+        others = sorted(name for name, regular in is_regular.items() if not regular)
+        raise BundleError(f"expected regular files only in a bundle, got {others}")
+    found = set(is_regular)
     listed = {*manifest.files, MANIFEST_FILE}
     if MANIFEST_FILE in manifest.files or found != listed:
         missing, extra = sorted(listed - found), sorted(found - listed)

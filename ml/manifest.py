@@ -209,8 +209,8 @@ def parse_manifest(content: bytes) -> Manifest:
         When it is no JSON, of an unknown format, or does not fit the schema.
     """
     values = parse_json(content, what=MANIFEST_FILE)
-    if not isinstance(values, dict) or values.get("format_version") != FORMAT_VERSION:
-        found = values.get("format_version") if isinstance(values, dict) else type(values).__name__
+    found = values.get("format_version") if isinstance(values, dict) else type(values).__name__
+    if type(found) is not int or found != FORMAT_VERSION:
         raise BundleError(
             f"expected a bundle of format {FORMAT_VERSION}, got {found!r}: train again or update"
         )

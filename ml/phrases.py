@@ -298,6 +298,25 @@ _SAYINGS: Final[tuple[tuple[re.Pattern[str], Saying], ...]] = tuple(
 )
 
 
+_ABSENCES: Final = tuple(
+    (re.compile(pattern), text)
+    for pattern, text in (
+        (
+            rf"(?P<entity>merchant|category)_risk_fraud_rate_{_WINDOW}",
+            "No label of the {entity} became known in {window}",
+        ),
+        (
+            rf"(amount_(sum|mean|max|stddev)|seconds_since_last)_{_WINDOW}",
+            "No transaction of the customer in the {window} before",
+        ),
+        (
+            rf"merchant_amount_(sum|mean|max|stddev)_{_WINDOW}",
+            "No transaction at the merchant in the {window} before",
+        ),
+    )
+)
+
+
 def _matched(name: str) -> tuple[Saying, re.Match[str]] | None:
     for pattern, saying in _SAYINGS:
         match = pattern.fullmatch(name)
@@ -307,6 +326,12 @@ def _matched(name: str) -> tuple[Saying, re.Match[str]] | None:
 
 
 def _absent(spec: FeatureSpec) -> Phrase:
+    """Say that a value is missing; an aggregate is null where its window is empty."""
+    for pattern, text in _ABSENCES:
+        match = pattern.fullmatch(spec.name)
+        if match is not None:
+            found = match.groupdict()
+            return Phrase(text.format(**{**found, "window": window_text(found["window"])}), None, None)
     if spec.source == "profile":
         return Phrase("The customer has no profile yet", None, None)
     return Phrase(f"Not known: {_title(spec, is_lower=True)}", None, None)
@@ -370,7 +395,7 @@ def number(value: Number) -> str:
         return f"{int(value):,}"
     if abs(value) >= 100:
         return f"{value:,.0f}"
-    return f"{value:.2g}" if abs(value) < 0.1 else f"{value:.1f}" if abs(value) >= 1 else f"{value:.2f}"
+    return f"{value:.1f}" if abs(value) >= 1 else f"{value:.2g}"
 
 
 def plural(value: Number, noun: str) -> str:

@@ -164,8 +164,8 @@ def latest_windows(
     over days with labels) is labelled. Frauds are often reported before the rest is confirmed; days of which
     only such reports are known would teach that nearly everything is fraud.
     """
+    test_days, train_days = _days(protocol, "test_days", 7), _days(protocol, "train_days", 60)
     as_of = as_of_us if as_of_us is not None else _last_event_us(connection, relation)
-    test_days = _days(protocol, "test_days", 7)
     last_test_day = _last_complete_day(connection, relation, known_by_us=as_of, before_us=as_of + 1)
     test_end_us = last_test_day + DAY_US
     test_start_us = test_end_us - test_days * DAY_US
@@ -174,7 +174,7 @@ def latest_windows(
     )
     train_end_us = last_train_day + DAY_US
     return Windows(
-        train_start_us=train_end_us - _days(protocol, "train_days", 60) * DAY_US,
+        train_start_us=train_end_us - train_days * DAY_US,
         train_end_us=train_end_us,
         calibration_start_us=max(train_end_us, test_start_us - _CALIBRATION_DAYS * DAY_US),
         test_start_us=test_start_us,
@@ -265,8 +265,8 @@ def _last_complete_day(
     shares = [(day_us, labelled / transactions) for day_us, transactions, labelled in days if labelled]
     if not shares:
         raise TrainingDataError(
-            f"expected transactions with labels known by {_text(known_by_us)}, got none: ingest labels, "
-            "or train as of a later time"
+            f"expected transactions with labels known by {_text(known_by_us)}, got none: "
+            "ingest more labelled history, or train as of a later time"
         )
     ordered = sorted(share for _, share in shares)
     usual = ordered[len(ordered) // 2]

@@ -1,0 +1,137 @@
+"""The hybrid: out of fold, composed by arguments, and the same bits from its parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from planted_fraud import NAMES, fitted_pipeline, planted_rows
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ml.anomaly import AnomalyDetector, IsolationForestDetector, column_medians
+from ml.errors import BundleError
+from ml.hybrid import HybridFraudPipeline, out_of_fold_scores
+from ml.matrix import Float32Matrix, Float64Vector
+from ml.runtimes import ExportedModel
+from ml.supervised import default_lightgbm, export_classifier
+
+
+class SeenBefore(AnomalyDetector):
+    """Scores 1 for rows that it was fitted on, 0 for all others."""
+
+    def _fit_matrix(self, X: Float32Matrix) -> None:
+        self.seen_ = set(X[:, 0].tolist())
+
+    def _risk(self, X: Float32Matrix) -> Float64Vector:
+        return np.asarray([value in self.seen_ for value in X[:, 0].tolist()], dtype=np.float64)
+
+    def _trained_risk(self, X: Float32Matrix) -> Float64Vector:
+        return self._risk(X)
+
+    def export(self) -> ExportedModel:
+        """Never asked for."""
+        raise NotImplementedError
+
+
+def small_lightgbm() -> Any:
+    return default_lightgbm(n_estimators=20, n_jobs=1)
+
+
+def test_no_row_is_scored_by_a_detector_that_has_seen_it() -> None:
+    X = np.arange(23, dtype=np.float32).reshape(-1, 1)
+    assert out_of_fold_scores(SeenBefore(), X, n_splits=5) == pytest.approx(np.zeros(23))
+    assert SeenBefore().fit(X).risk_score(X) == pytest.approx(np.ones(23))
+
+
+def test_blocks_are_consecutive() -> None:
+    X = np.arange(20, dtype=np.float32).reshape(-1, 1)
+
+    class FitsOnBoth(SeenBefore):
+        def _risk(self, X: Float32Matrix) -> Float64Vector:
+            mine = X[:, 0].tolist()
+            between = any(min(mine) < value < max(mine) for value in self.seen_)
+            return np.full(len(X), float(between))
+
+    assert out_of_fold_scores(FitsOnBoth(), X, n_splits=4) == pytest.approx(np.zeros(20))
+
+
+def test_the_classifier_gets_the_anomaly_score_as_its_last_column() -> None:
+    frame, fraud = planted_rows()
+    pipeline = clone(fitted_pipeline()).fit(frame, fraud)
+    assert pipeline.classifier_.n_features_in_ == len(NAMES) + 1
+    anomaly = pipeline.anomaly_score(frame)
+    assert anomaly is not None
+    appended = np.column_stack([frame.to_numpy(), anomaly.astype(np.float32)])
+    expected = pipeline.classifier_.predict_proba(appended)[:, 1]
+    assert pipeline.predict_proba(frame)[:, 1].tobytes() == expected.tobytes()
+
+
+def test_the_detector_sees_only_its_features() -> None:
+    frame, _ = planted_rows()
+    changed = frame.assign(merchant_risk_fraud_rate_7d=np.float32(0.9))
+    pipeline = fitted_pipeline()
+    assert np.array_equal(pipeline.anomaly_score(frame), pipeline.anomaly_score(changed))
+    assert not np.array_equal(pipeline.risk_score(frame), pipeline.risk_score(changed))
+
+
+def test_features_of_the_detector_may_be_named() -> None:
+    frame, fraud = planted_rows()
+    by_name = HybridFraudPipeline(
+        IsolationForestDetector(n_estimators=10),
+        small_lightgbm(),
+        anomaly_features=NAMES[:3],
+        random_state=0,
+    ).fit(frame, fraud)
+    by_position = clone(by_name).set_params(anomaly_features=[0, 1, 2]).fit(frame, fraud)
+    assert np.array_equal(by_name.risk_score(frame), by_position.risk_score(frame))
+
+
+def test_without_a_detector_it_is_the_classifier_alone() -> None:
+    frame, fraud = planted_rows()
+    pipeline = HybridFraudPipeline(None, small_lightgbm(), random_state=0).fit(frame, fraud)
+    assert pipeline.anomaly_score(frame) is None
+    alone = clone(pipeline.classifier_).fit(frame.to_numpy(), fraud)
+    assert np.array_equal(pipeline.predict_proba(frame), alone.predict_proba(frame.to_numpy()))
+
+
+def test_a_callable_may_stand_for_the_detector() -> None:
+    frame, fraud = planted_rows()
+
+    def unusual_amount(X: Float32Matrix) -> Float64Vector:
+        return np.clip(X[:, 0] / 1e5, 0, 1).astype(np.float64)
+
+    pipeline = HybridFraudPipeline(unusual_amount, small_lightgbm(), random_state=0).fit(frame, fraud)
+    assert np.array_equal(pipeline.anomaly_score(frame), unusual_amount(frame.to_numpy()))
+
+
+def test_any_classifier_may_be_composed_but_only_served_ones_exported() -> None:
+    frame, fraud = planted_rows()
+    complete = frame.fillna(0)
+    linear = make_pipeline(StandardScaler(), LogisticRegression())
+    pipeline = HybridFraudPipeline(IsolationForestDetector(n_estimators=10), linear, random_state=0)
+    assert pipeline.fit(complete, fraud).predict_proba(complete).shape == (len(frame), 2)
+    with pytest.raises(BundleError, match="Pipeline"):
+        export_classifier(pipeline.classifier_)
+
+
+def test_one_class_is_refused() -> None:
+    frame, fraud = planted_rows()
+    with pytest.raises(ValueError, match="two classes"):
+        HybridFraudPipeline(random_state=0).fit(frame, np.zeros_like(fraud))
+
+
+def test_medians_ignore_what_is_missing() -> None:
+    X = np.array([[1, np.nan, np.nan], [3, 5, np.nan], [np.nan, 7, np.nan]], dtype=np.float32)
+    assert column_medians(X).tolist() == [2.0, 6.0, 0.0]
+
+
+def test_the_runtime_of_the_forest_is_scikit_learns_forest() -> None:
+    frame, _ = planted_rows(3000)
+    detector = IsolationForestDetector(random_state=0).fit(frame)
+    assert detector.risk_score(frame) == pytest.approx(detector.trained_risk_score(frame), abs=1e-7)
+    filled = np.where(np.isnan(frame), detector.fill_, frame).astype(np.float32)
+    assert detector.trained_risk_score(frame) == pytest.approx(-detector.forest_.score_samples(filled))

@@ -1,0 +1,242 @@
+"""Sentences name the value, the customer's normal and the window."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ml.manifest import FeatureSpec
+from ml.phrases import Phrasebook, duration, family_of, money, number, window_text
+
+ROW: dict[str, Any] = {
+    "amount_minor": 21_540,
+    "currency": "EUR",
+    "amount_mean_30d": 5_230.4,
+    "amount_max_30d": 12_000,
+    "amount_sum_24h": 40_000,
+    "profile_amount_mean_90d": 5_000.0,
+    "profile_amount_mean_30d": 5_100.0,
+    "profile_transactions_per_day_30d": 1.8,
+    "merchant_amount_mean_7d": 2_000.0,
+    "transaction_count_24h": 9,
+}
+TYPICAL = {
+    "seconds_since_last_30d": 33_120.0,
+    "merchant_risk_fraud_rate_7d": 0.008,
+    "merchant_transaction_count_24h": 6.0,
+    "profile_recency_days": 0.5,
+}
+SENTENCES = [
+    (
+        "amount_minor",
+        21_540,
+        "Amount 215.40 EUR is 4.3 times the customer's mean of the last 90 days (50.00 EUR)",
+    ),
+    (
+        "amount_over_amount_mean_30d",
+        4.118,
+        "Amount 215.40 EUR is 4.1 times the customer's mean of the last 30 days (52.30 EUR)",
+    ),
+    (
+        "amount_over_amount_max_30d",
+        1.795,
+        "Amount 215.40 EUR is 1.8 times the customer's largest amount of the last 30 days (120.00 EUR)",
+    ),
+    (
+        "amount_over_merchant_amount_mean_7d",
+        10.77,
+        "Amount 215.40 EUR is 10.8 times the merchant's mean of the last 7 days (20.00 EUR)",
+    ),
+    (
+        "amount_deviation_30d",
+        5.2,
+        "Amount 215.40 EUR is 5.2 standard deviations above the customer's mean of the last 30 days "
+        "(52.30 EUR)",
+    ),
+    (
+        "amount_deviation_profile_90d",
+        -1.25,
+        "Amount 215.40 EUR is 1.2 standard deviations below the customer's mean of the last 90 days "
+        "(50.00 EUR)",
+    ),
+    (
+        "transaction_count_24h",
+        9,
+        "9 transactions of the customer in the 24 hours before; usually 1.8",
+    ),
+    ("transaction_count_1h", 1, "1 transaction of the customer in the hour before; usually 0.075"),
+    (
+        "transaction_count_24h_over_profile_30d",
+        5.0,
+        "9 transactions of the customer in the 24 hours before; usually 1.8",
+    ),
+    ("amount_sum_24h", 40_000, "The customer spent 400.00 EUR in the 24 hours before; usually 91.80 EUR"),
+    (
+        "amount_sum_24h_over_profile_30d",
+        6.7,
+        "With this one the customer spends 615.40 EUR in 24 hours; usually 91.80 EUR",
+    ),
+    (
+        "amount_max_7d",
+        90_000,
+        "The customer's largest amount of the 7 days before is 900.00 EUR",
+    ),
+    ("merchant_distinct_24h", 4, "4 different merchants of the customer in the 24 hours before"),
+    ("country_distinct_7d", 2, "2 different countries of the customer in the 7 days before"),
+    ("merchant_customer_distinct_1h", 1, "1 different customer at the merchant in the hour before"),
+    (
+        "seconds_since_last_30d",
+        40,
+        "40 seconds since the customer's last transaction; typically 9.2 hours",
+    ),
+    ("place_last_km_30d", 412.3, "412 km from the customer's last transaction"),
+    ("place_last_kmh_30d", 900.0, "900 km/h are needed to get here from the customer's last transaction"),
+    (
+        "same_merchant_transaction_count_30d",
+        0,
+        "The customer has not paid this merchant in the 30 days before",
+    ),
+    ("is_new_merchant_30d", 1, "The customer has not paid this merchant in the 30 days before"),
+    ("is_new_merchant_30d", False, "The customer has already paid this merchant in the 30 days before"),
+    (
+        "merchant_transaction_count_24h",
+        30,
+        "30 transactions at the merchant in the 24 hours before; typically 6",
+    ),
+    ("merchant_amount_mean_7d", 2_000, "The merchant's mean amount of the 7 days before is 20.00 EUR"),
+    (
+        "merchant_risk_fraud_rate_7d",
+        0.35,
+        "35.0 % of the merchant's labels known in 7 days are fraud; typically 0.8 %",
+    ),
+    ("category_risk_fraud_count_30d", 12, "12 frauds of the category became known in 30 days"),
+    ("hour_of_day", 3.2, "Time of day is 03:12 UTC"),
+    ("day_of_week", 5.0, "Day of the week is Saturday"),
+    ("profile_recency_days", 12.0, "What profile_recency_days means: 12; typically 0.5"),
+]
+
+
+def book(*names: str) -> Phrasebook:
+    specs = [
+        FeatureSpec(
+            name=name,
+            dtype="double",
+            source="profile" if name.startswith("profile_") else "velocity",
+            family=family_of(name),
+            description=f"What {name} means.",
+        )
+        for name in names
+    ]
+    return Phrasebook(specs, TYPICAL)
+
+
+@pytest.mark.parametrize(("name", "value", "sentence"), SENTENCES)
+def test_a_sentence(name: str, value: float, sentence: str) -> None:
+    assert book(name).say(name, {**ROW, name: value}).text == sentence
+
+
+def test_a_phrase_carries_value_and_normal() -> None:
+    phrase = book("amount_over_amount_mean_30d").say(
+        "amount_over_amount_mean_30d", {**ROW, "amount_over_amount_mean_30d": 4.1}
+    )
+    assert (phrase.value, phrase.normal) == (21_540, 5_230.4)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("profile_amount_mean_90d", "The customer has no profile yet"),
+        ("seconds_since_last_30d", "No transaction of the customer in the 30 days before"),
+        ("amount_mean_24h", "No transaction of the customer in the 24 hours before"),
+        ("merchant_amount_mean_1h", "No transaction at the merchant in the hour before"),
+        ("merchant_risk_fraud_rate_7d", "No label of the merchant became known in 7 days"),
+        ("something_else", "Not known: what something_else means"),
+    ],
+)
+def test_a_missing_value_is_said_to_be_missing(name: str, sentence: str) -> None:
+    phrase = book(name).say(name, {name: None})
+    assert (phrase.text, phrase.value, phrase.normal) == (sentence, None, None)
+
+
+@given(
+    row=st.dictionaries(
+        st.sampled_from(sorted({*ROW, *(name for name, _, _ in SENTENCES)} - {"currency"})),
+        st.one_of(st.none(), st.integers(0, 10**12), st.floats(-1e15, 1e15), st.booleans()),
+    ),
+    currency=st.sampled_from(["EUR", "JPY", "KWD", "", None, "XXX"]),
+)
+def test_whatever_a_row_holds_there_is_a_sentence(row: dict[str, Any], currency: str | None) -> None:
+    names = [name for name, _, _ in SENTENCES]
+    phrases = book(*names)
+    for name in names:
+        text = phrases.say(name, {**row, "currency": currency}).text
+        assert text
+        assert "None" not in text
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "text"),
+    [
+        (21_540, "EUR", "215.40 EUR"),
+        (21_540, "JPY", "21,540 JPY"),
+        (21_540, "KWD", "21.540 KWD"),
+        (1, "USD", "0.01 USD"),
+        (123_456_789, None, "1,234,567.89"),
+    ],
+)
+def test_money_has_the_digits_of_its_currency(amount: int, currency: str | None, text: str) -> None:
+    assert money(amount, {"currency": currency}) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (9, "9"), (1234, "1,234"), (0.0753, "0.075"), (0.5, "0.5"), (4.118, "4.1"), (412.3, "412")],
+)
+def test_numbers_have_few_digits(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (1, "1 second"),
+        (40, "40 seconds"),
+        (90, "90 seconds"),
+        (600, "10 minutes"),
+        (33_120, "9.2 hours"),
+        (864_000, "10 days"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_windows_in_words() -> None:
+    assert [window_text(window) for window in ("1h", "10m", "24h", "1d", "30d")] == [
+        "hour",
+        "10 minutes",
+        "24 hours",
+        "day",
+        "30 days",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("amount_minor", "amount"),
+        ("amount_over_profile_amount_mean_90d", "amount"),
+        ("amount_over_merchant_amount_mean_7d", "amount_at_merchant"),
+        ("transaction_count_24h_over_profile_30d", "transaction_count"),
+        ("amount_sum_24h", "spending"),
+        ("merchant_risk_fraud_rate_7d", "merchant_risk"),
+        ("merchant_transaction_count_1h", "merchant_activity"),
+        ("profile_night_share_30d", "profile_activity"),
+        ("attribute.V1", "attribute.V1"),
+    ],
+)
+def test_families(name: str, family: str) -> None:
+    assert family_of(name) == family

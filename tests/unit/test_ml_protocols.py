@@ -1,0 +1,196 @@
+"""Which rows train and test: the published counts, and labels that count only from when they are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pytest
+
+from ml.errors import TrainingDataError
+from ml.protocols import DAY_US, Split, split_rows
+from warehouse.errors import MappingError
+
+HANDBOOK = Path(__file__).resolve().parents[3] / "shared" / "data" / "handbook_transactions.parquet"
+LATEST = {"name": "latest"}
+
+
+def world(rows: list[tuple[str, str | None, int, bool | None, int | None]]) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect()
+    connection.execute(
+        "create table payments (transaction_id varchar, customer_id varchar, event_us bigint, "
+        "is_fraud boolean, label_known_us bigint)"
+    )
+    if rows:
+        connection.executemany("insert into payments values (?, ?, ?, ?, ?)", rows)
+    return connection
+
+
+def daily(
+    days: int, *, per_day: int = 20, delay_days: int = 7, first_day: int = 17_000
+) -> list[tuple[str, str | None, int, bool | None, int | None]]:
+    """Make days of evenly spread payments; every tenth is a fraud; labels are known after the delay."""
+    rows: list[tuple[str, str | None, int, bool | None, int | None]] = []
+    for number in range(days * per_day):
+        event_us = first_day * DAY_US + number * (DAY_US // per_day)
+        known_us = event_us + delay_days * DAY_US
+        rows.append((f"t{number:05d}", f"c{number % 7}", event_us, number % 10 == 3, known_us))
+    return rows
+
+
+def split(rows: list[Any], **options: Any) -> Split:
+    return split_rows(world(rows), "payments", **{"protocol": LATEST, **options})
+
+
+def part(found: Split, name: str) -> list[dict[str, Any]]:
+    return [row for row in found.rows.to_pylist() if row["part"] == name]
+
+
+@pytest.mark.skipif(not HANDBOOK.exists(), reason="the handbook's data is not in ../shared/data")
+def test_the_handbooks_split_has_the_published_counts() -> None:
+    connection = duckdb.connect()
+    connection.execute("set timezone = 'UTC'")
+    connection.read_parquet(str(HANDBOOK)).create_view("raw")
+    connection.execute(
+        "create view payments as select transaction_id::varchar as transaction_id, "
+        "customer_id::varchar as customer_id, epoch_us(tx_datetime) as event_us, tx_fraud = 1 as is_fraud, "
+        "epoch_us(tx_datetime) + 7 * 86400000000 as label_known_us from raw"
+    )
+    found = split_rows(connection, "payments", protocol={"name": "handbook"})
+    counts = {
+        name: (len(rows), sum(row["is_fraud"] for row in rows))
+        for name in ("train", "test")
+        for rows in [part(found, name)]
+    }
+    assert counts == {"train": (67_240, 598), "test": (58_264, 385)}
+    assert all(row["is_fraud"] is None for row in part(found, "calibration"))
+
+
+def test_labels_of_training_rows_were_known_when_the_test_began() -> None:
+    rows = daily(40)
+    found = split(rows)
+    known = {row[0]: row[4] for row in rows}
+    test_start_us = found.windows.test_start_us
+    assert all(known[row["transaction_id"]] <= test_start_us for row in part(found, "train"))
+    assert all(row["event_us"] >= test_start_us for row in part(found, "test"))
+
+
+def test_the_latest_split_ends_where_labels_stop_being_known() -> None:
+    rows = daily(40)
+    found = split(rows)
+    last_day = rows[-1][2] // DAY_US
+    # of the day a week before the last event all but the last hour is known: complete enough to count
+    assert found.windows.test_end_us == (last_day - 7 + 1) * DAY_US
+    assert found.windows.test_start_us == found.windows.test_end_us - 7 * DAY_US
+    assert found.windows.train_end_us == found.windows.test_start_us - 7 * DAY_US
+    assert {row["event_us"] // DAY_US for row in part(found, "calibration")} == set(
+        range(found.windows.train_end_us // DAY_US, found.windows.test_start_us // DAY_US)
+    )
+
+
+def test_an_earlier_present_knows_fewer_labels() -> None:
+    rows = daily(60)
+    as_of_us = rows[0][2] + 40 * DAY_US
+    found = split(rows, as_of_us=as_of_us)
+    known = {row[0]: row[4] for row in rows}
+    assert found.windows.as_of_us == as_of_us
+    assert all(known[row["transaction_id"]] <= as_of_us for row in part(found, "test"))
+    assert found.windows.test_end_us <= as_of_us
+
+
+def test_days_of_which_only_frauds_are_reported_do_not_count() -> None:
+    rows: list[Any] = [
+        (name, customer, event_us, is_fraud, event_us + DAY_US if is_fraud else known_us)
+        for name, customer, event_us, is_fraud, known_us in daily(40)
+    ]
+    assert split(rows).windows == split(daily(40)).windows
+
+
+def test_training_takes_the_newest_days_only() -> None:
+    found = split(daily(60), protocol={"name": "latest", "train_days": 10, "test_days": 3})
+    days = {row["event_us"] // DAY_US for row in part(found, "train")}
+    assert len(days) == 10
+    assert max(days) == found.windows.train_end_us // DAY_US - 1
+    assert len({row["event_us"] // DAY_US for row in part(found, "test")}) == 3
+
+
+def test_without_delay_no_days_lie_between() -> None:
+    found = split(daily(40, delay_days=0))
+    assert found.windows.train_end_us == found.windows.test_start_us
+    assert not part(found, "calibration")
+
+
+def test_rows_come_in_order_of_time() -> None:
+    rows = daily(40)
+    shuffled = [rows[index] for index in np.random.default_rng(0).permutation(len(rows))]
+    times = split(shuffled).rows.column("event_us").to_pylist()
+    assert times == sorted(times)
+
+
+def handbook_world(**frauds: int) -> list[Any]:
+    """Make three weeks and a day; customer x has frauds on the named days (0 is the first of training)."""
+    rows = daily(22, per_day=40)
+    first_us = rows[0][2]
+    for number, (_, day) in enumerate(sorted(frauds.items())):
+        event_us = first_us + day * DAY_US + 12 * 3_600_000_000
+        rows.append((f"x{number}", "x", event_us, True, event_us + 7 * DAY_US))
+    for day in range(14, 21):
+        event_us = first_us + day * DAY_US + 6 * 3_600_000_000
+        rows.append((f"test-{day}", "x", event_us, False, event_us + 7 * DAY_US))
+    return [(*row[:1], f"{row[1]}{row[0]}" if row[1] != "x" else "x", *row[2:]) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("fraud_day", "days_left"),
+    [(-1, 7), (0, 0), (6, 0), (7, 1), (12, 6), (13, 7), (15, 7)],
+)
+def test_a_customer_is_dropped_from_the_day_after_the_fraud_became_known(
+    fraud_day: int, days_left: int
+) -> None:
+    rows = handbook_world(on=fraud_day)
+    protocol = {"name": "handbook", "train_start": "2016-07-18"}
+    assert rows[0][2] == 17_000 * DAY_US
+    found = split(rows, protocol=protocol)
+    left = [row for row in part(found, "test") if row["transaction_id"].startswith("test-")]
+    assert len(left) == days_left
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        {"name": "unknown"},
+        {},
+        {"name": 3},
+        {"name": "latest", "train_start": "2018-07-25"},
+        {"name": "latest", "train_days": 0},
+        {"name": "latest", "train_days": True},
+        {"name": "latest", "test_days": 1.5},
+        {"name": "handbook", "train_start": "in July"},
+    ],
+)
+def test_a_malformed_protocol_is_refused(protocol: dict[str, Any]) -> None:
+    with pytest.raises(MappingError):
+        split(daily(20), protocol=protocol)
+
+
+def test_no_rows_are_refused() -> None:
+    with pytest.raises(TrainingDataError, match="got none"):
+        split([])
+
+
+def test_no_known_labels_are_refused() -> None:
+    with pytest.raises(TrainingDataError, match="ingest more labelled history"):
+        split([(*row[:3], None, None) for row in daily(20)])
+
+
+def test_too_short_a_history_is_refused() -> None:
+    with pytest.raises(TrainingDataError, match="ingest more labelled history"):
+        split(daily(17))
+
+
+@pytest.mark.parametrize("only", [True, False])
+def test_one_class_only_is_refused(only: bool) -> None:
+    with pytest.raises(TrainingDataError, match="frauds and"):
+        split([(*row[:3], only, row[4]) for row in daily(40)])
