@@ -16,16 +16,17 @@ from warehouse.mapping_rules import ColumnRule, DelayRule, FieldRules, Mapping, 
 from warehouse.quarantine import Reason
 from warehouse.raw_files import quote_literal
 from warehouse.value_sql import (
-    NEGATIVE_PATTERN,
     RawColumn,
     has_fraction,
     is_missing_number,
+    is_negative,
     is_number,
+    read_amount,
     read_double,
-    read_magnitude,
     read_number_text,
     read_text,
     read_time,
+    read_time_text,
 )
 
 _MISSING: Final = {
@@ -120,7 +121,7 @@ def render_event(fields: FieldRules, columns: Raw) -> Part:
     column = columns[rule.column]
     return Part(
         columns=(column.name,),
-        texts={"text_event": read_text(column)},
+        texts={"text_event": read_time_text(column)},
         values={"event_us": read_time(column, rule, text="text_event")},
         refusals=(
             (Reason.EVENT_TIME_MISSING, "text_event is null"),
@@ -138,7 +139,7 @@ def render_ingested(fields: FieldRules, columns: Raw) -> Part:
     column = columns[rule.column]
     return Part(
         columns=(column.name,),
-        texts={"text_arrival": read_text(column)},
+        texts={"text_arrival": read_time_text(column)},
         values={
             "arrival_us": read_time(column, rule, text="text_arrival"),
             "ingested_us": "case when text_arrival is null then event_us else arrival_us end",
@@ -160,8 +161,8 @@ def render_amount(fields: FieldRules, columns: Raw) -> Part:
     places = len(str(rule.scale)) - 1
     refusals = [
         (Reason.AMOUNT_MISSING, "text_amount is null"),
-        (Reason.AMOUNT_NOT_A_NUMBER, f"not {is_number('text_amount')}"),
-        (Reason.AMOUNT_NEGATIVE, f"regexp_matches(text_amount, {NEGATIVE_PATTERN})"),
+        (Reason.AMOUNT_NOT_A_NUMBER, f"amount_minor is null and not {is_number('text_amount')}"),
+        (Reason.AMOUNT_NEGATIVE, f"amount_minor is null and {is_negative('text_amount')}"),
         (Reason.AMOUNT_TOO_LARGE, f"amount_minor is null or amount_minor > {MAX_AMOUNT_MINOR}"),
     ]
     if rule.scale == 1:
@@ -169,7 +170,7 @@ def render_amount(fields: FieldRules, columns: Raw) -> Part:
     return Part(
         columns=(column.name,),
         texts={"text_amount": read_number_text(column)},
-        values={"amount_minor": read_magnitude("text_amount", places=places, rounds=True)},
+        values={"amount_minor": read_amount(column, places=places, text="text_amount")},
         refusals=tuple(refusals),
     )
 
@@ -219,15 +220,14 @@ def render_label(mapping: Mapping, columns: Raw) -> Part:
     if isinstance(known, TimeRule):
         column = columns[known.column]
         used.append(column.name)
-        texts["text_known"] = read_text(column)
+        texts["text_known"] = read_time_text(column)
         known_us = read_time(column, known, text="text_known")
     elif isinstance(known, DelayRule):
         known_us = f"event_us + {round(known.delay_days * _DAY_US)}"
     else:
         raise MappingError("the mapping does not say when a label of this file was known: add delay_days")
     values = {
-        "is_fraud": f"case when {_is_one_of('text_label', rule.fraud)} then true"
-        f" when {_is_one_of('text_label', rule.genuine)} then false end",
+        "is_fraud": _render_truth("text_label", false=rule.genuine, true=rule.fraud),
         "known_us": f"case when text_label is not null then {known_us} end",
     }
     refusals = (
@@ -236,6 +236,16 @@ def render_label(mapping: Mapping, columns: Raw) -> Part:
         (Reason.LABEL_BEFORE_EVENT, "known_us < event_us"),
     )
     return Part(columns=tuple(used), texts=texts, values=values, refusals=refusals)
+
+
+def _render_truth(text: str, *, false: Sequence[str], true: Sequence[str]) -> str:
+    # Most labels are the first value that is compared; an IN list of this length would become a join.
+    cases = [(value, "false") for value in false] + [(value, "true") for value in true]
+    return (
+        f"case lower({text})"
+        + "".join(f" when {quote_literal(value.lower())} then {truth}" for value, truth in cases)
+        + " end"
+    )
 
 
 def render_attributes(mapping: Mapping, columns: Raw) -> Part:

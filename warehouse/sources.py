@@ -267,13 +267,17 @@ def _open_parquet(link: Path, connection: duckdb.DuckDBPyConnection) -> Source:
     # The file's own names could collide with ours, or with each other but for their case.
     columns = {name: RawColumn(name, f"value_{place}", types[place]) for place, name in enumerate(names)}
     aliases = ", ".join(f"value_{place}" for place in range(len(names)))
-    rows = f"(select * from read_parquet({quote_literal(str(link))})) as raw({aliases})"
+    # Row numbers that the reader gives keep it parallel; a column of that name must not be shadowed.
+    has_own = any(name.lower() == "file_row_number" for name in names)
+    option, place = ("", "") if has_own else (", file_row_number = true", ", place")
+    raw = f"(select * from read_parquet({quote_literal(str(link))}{option})) as raw({aliases}{place})"
+    line = "row_number() over ()" if has_own else "place + 1"
     pairs = ", ".join(f"{quote_literal(name)}, {column.expression}" for name, column in columns.items())
 
     def attach(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(
-            "create or replace temp view raw_rows as select row_number() over () as line,"
-            f" cast(null as varchar) as content, cast(null as varchar) as problem, * from {rows}"
+            f"create or replace temp view raw_rows as select {line} as line,"
+            f" cast(null as varchar) as content, cast(null as varchar) as problem, {aliases} from {raw}"
         )
 
     return Source(columns, f"cast(json_object({pairs}) as varchar)", attach)

@@ -12,14 +12,13 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from typing import Final
 
+from warehouse.canonical import MAX_AMOUNT_MINOR
 from warehouse.errors import InputError, MappingError
 from warehouse.mapping_rules import TimeRule
 from warehouse.raw_files import quote_literal
 
 NUMBER_PATTERN: Final = r"'[+-]?(\d+[.]?\d*|[.]\d+)([eE][+-]?\d+)?'"
-NEGATIVE_PATTERN: Final = r"'^-[0.]*[1-9]'"
 
-_WHITESPACE: Final = r"e' \t\r\n'"
 _DATE: Final = r"\d{4}-(0[1-9]|1[0-2])-\d{2}"
 _TIME: Final = r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d([.]\d{1,9})?)?"
 _OFFSET: Final = r" ?(Z|[+-](0\d|1[0-4])(:?[0-5]\d)?)"
@@ -104,17 +103,24 @@ class RawColumn:
 
 
 def read_text(column: RawColumn) -> str:
-    """Read a column as text, null when blank; whole floats lose ``.0`` (pandas makes floats of ids)."""
-    family = column.family
+    """Read a column as text, null when blank; whole floats lose ``.0`` (pandas makes floats of ids).
+
+    Raises
+    ------
+    InputError
+        When the column holds lists, objects or bytes.
+    """
+    value, family = column.expression, column.family
     if family is Family.OTHER:
         raise InputError(
             f"column {column.name} has type {column.type_name}: expected text, a number, a boolean or a time"
         )
-    value = column.expression
     if family is Family.FLOAT:
         is_whole = f"isfinite({value}) and abs({value}) < 1e15 and {value} = trunc({value})"
         return f"case when {is_whole} then {value}::bigint::varchar else {value}::varchar end"
-    return f"nullif(trim(cast({value} as varchar), {_WHITESPACE}), '')"
+    if family is Family.TEXT:
+        return f"nullif(trim(cast({value} as varchar)), '')"
+    return f"cast({value} as varchar)"
 
 
 def read_number_text(column: RawColumn) -> str:
@@ -145,24 +151,50 @@ def is_missing_number(text: str) -> str:
     return f"({text} is null or lower({text}) = 'nan')"
 
 
-def read_magnitude(text: str, *, places: int, rounds: bool) -> str:
-    """Read a number, without its sign, times ten to the power of `places` (bigint; null when too large).
+def read_amount(column: RawColumn, *, places: int, text: str) -> str:
+    """Read an amount times ten to the power of `places` as bigint, with halves rounded away from zero.
 
-    Digits behind are cut, or rounded with halves away from zero. Digits are shifted as text: exact, and
-    five times faster than DuckDB's decimals, which are left for numbers with an exponent.
+    Null when it is negative, no number or too large; `text` names the column's value as text.
     """
+    value = column.expression
+    by_digits = (
+        f"case when {_is_plain(text, places=places)} then {_shift_digits(text, places=places, rounds=True)}"
+        f" when {is_number(text)} and not {is_negative(text)}"
+        f" then {_shift_decimal(text, places=places, to='round')} end"
+    )
+    if column.family is Family.INTEGER:
+        is_in_range = f"{value} between 0 and {MAX_AMOUNT_MINOR}"
+        return f"case when {is_in_range} then cast({value} as bigint) * {10**places} end"
+    if column.family is Family.FLOAT:
+        # The float nearest to a number with so few digits: no digit is lost, none needs to be looked at.
+        shifted = f"round({value} * {10**places})"
+        is_exact = f"{value} >= 0 and {value} < 1e13 and {shifted} / {10**places} = {value}"
+        return f"case when {is_exact} then cast({shifted} as bigint) else {by_digits} end"
+    return by_digits
+
+
+def is_negative(text: str) -> str:
+    """Say whether a number is below zero (minus zero is not)."""
+    return f"regexp_matches({text}, '^-[0.]*[1-9]')"
+
+
+def _is_plain(text: str, *, places: int) -> str:
+    return rf"regexp_full_match({text}, '[+]?\d{{1,{18 - places}}}([.]\d*)?')"
+
+
+def _shift_digits(text: str, *, places: int, rounds: bool) -> str:
+    """Shift the digits of a plain number as text: exact, and five times faster than DuckDB's decimals."""
     digits = f"ltrim({text}, '+-')"
     fraction = f"split_part({digits}, '.', 2)"
-    is_plain = rf"regexp_full_match({text}, '[+-]?\d{{1,{18 - places}}}([.]\d*)?')"
-    plain = f"cast(split_part({digits}, '.', 1) || rpad({fraction}, {places}, '0') as bigint)"
-    if rounds:
-        plain += f" + case when substr({fraction}, {places + 1}, 1) >= '5' then 1 else 0 end"
-    to_whole = "round" if rounds else "floor"
-    decimal = f"abs(try_cast({text} as decimal(28, 12))) * {10**places}::decimal(7, 0)"
-    return (
-        f"case when {is_plain} then {plain}"
-        f" when {is_number(text)} then try_cast({to_whole}({decimal}) as bigint) end"
-    )
+    shifted = f"cast(split_part({digits}, '.', 1) || rpad({fraction}, {places}, '0') as bigint)"
+    half = f" + case when substr({fraction}, {places + 1}, 1) >= '5' then 1 else 0 end"
+    return shifted + (half if rounds else "")
+
+
+def _shift_decimal(text: str, *, places: int, to: str) -> str:
+    """Shift numbers that are written with an exponent, or too long."""
+    decimal = f"try_cast({text} as decimal(28, 12)) * {10**places}::decimal(7, 0)"
+    return f"try_cast({to}({decimal}) as bigint)"
 
 
 def has_fraction(text: str) -> str:
@@ -172,6 +204,13 @@ def has_fraction(text: str) -> str:
         rf"case when regexp_full_match({text}, '[+-]?\d+([.]\d*)?') then ltrim({digits}, '0') <> ''"
         f" else try_cast({text} as decimal(28, 12)) <> trunc(try_cast({text} as decimal(28, 12))) end"
     )
+
+
+def read_time_text(column: RawColumn) -> str:
+    """Read a time's column as text; of one that is typed only whether there is a value."""
+    if column.family in _TIMES:
+        return f"case when {column.expression} is not null then '' end"
+    return read_text(column)
 
 
 def read_time(column: RawColumn, rule: TimeRule, *, text: str) -> str:
@@ -208,8 +247,13 @@ def read_time(column: RawColumn, rule: TimeRule, *, text: str) -> str:
 
 def _read_count(rule: TimeRule, *, text: str) -> str:
     places = _UNIT_PLACES[str(rule.unit)]
-    sign = f"case when regexp_matches({text}, {NEGATIVE_PATTERN}) then -1 else 1 end"
-    count = f"{sign} * ({read_magnitude(text, places=places, rounds=False)})"
+    digits = _shift_digits(text, places=places, rounds=False)
+    unsigned = f"ltrim({text}, '-')"
+    count = (
+        f"case when {_is_plain(text, places=places)} then {digits}"
+        f" when {_is_plain(unsigned, places=places)} then -({digits})"
+        f" when {is_number(text)} then {_shift_decimal(text, places=places, to='floor')} end"
+    )
     if rule.unit == "ns":
         count = f"({count}) // 1000"
     origin_us = 0 if rule.origin is None else (rule.origin - _EPOCH) // timedelta(microseconds=1)
