@@ -106,7 +106,8 @@ def run_dbt(settings: Settings, arguments: Sequence[str], *, progress: BuildProg
                 failed = data["status"] in ("error", "fail")
                 passed += not failed
                 if progress is not None:
-                    progress(data["node_info"]["node_name"], data["index"], data.get("total") or data["num_models"])
+                    total = data.get("total") or data["num_models"]
+                    progress(data["node_info"]["node_name"], data["index"], total)
             elif event["info"]["level"] == "error":
                 failures.append(event["info"]["msg"].strip())
     if process.returncode:
