@@ -10,7 +10,7 @@ LINT_HOME := CBP_HOME=data/lint DBT_TARGET_PATH=data/lint/target DBT_LOG_PATH=da
 NAME ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-services lint serve bench clean
+.PHONY: help setup demo test lint serve bench clean
 
 help: ## Show what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -26,11 +26,8 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## Run the main job end to end: from raw payments to scored payments over HTTP
 	$(BIN)/cbp demo $(DEMO)
 
-test: $(READY) ## Run all tests that need no service besides the product's own
+test: $(READY) ## Run all tests
 	$(BIN)/python -m pytest
-
-test-services: $(READY) ## Run the tests that need heavier services
-	$(BIN)/python -m pytest -m services
 
 lint: $(READY) ## Check style, types and SQL
 	$(BIN)/ruff check .
