@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
+import time
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -19,6 +22,7 @@ from warehouse.errors import SettingsError
 from warehouse.live_store import LiveStore
 
 _STOP_SECONDS: Final = 20
+_WATCH_SECONDS: Final = 0.5
 
 
 def serve(
@@ -72,7 +76,15 @@ def serve(
 def _load(settings: ApiSettings) -> Flask:
     """Make a worker's application; runs in the worker."""
     configure_logging()
+    threading.Thread(target=_end_with, args=(os.getppid(),), name="parent-watch", daemon=True).start()
     return create_app(settings)
+
+
+def _end_with(parent: int) -> None:
+    """End this worker when the server that started it was killed: it would keep the port for ever."""
+    while os.getppid() == parent:
+        time.sleep(_WATCH_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _ship_what_is_left(settings: ApiSettings) -> None:
