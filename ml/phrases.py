@@ -14,40 +14,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ml.manifest import FeatureSpec
+from ml.wording import Number, duration, money, number, plural, share, window_seconds, window_text
 
 Row = Mapping[str, Any]
-Number = int | float
 
-_SECONDS: Final = {"m": 60, "h": 3600, "d": 86_400}
-_UNITS: Final = {"m": "minute", "h": "hour", "d": "day"}
 _DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-# ISO 4217: currencies whose minor unit is not a hundredth.
-_EXPONENTS: Final = {
-    **dict.fromkeys(
-        [
-            "BIF",
-            "CLP",
-            "DJF",
-            "GNF",
-            "ISK",
-            "JPY",
-            "KMF",
-            "KRW",
-            "PYG",
-            "RWF",
-            "UGX",
-            "UYI",
-            "VND",
-            "VUV",
-            "XAF",
-            "XOF",
-            "XPF",
-        ],
-        0,
-    ),
-    **dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3),
-    **dict.fromkeys(["CLF", "UYW"], 4),
-}
 _WINDOW: Final = r"(?P<window>\d+[mhd])"
 
 # Features of one family are one reason. First match counts; a name without a match is its own family.
@@ -368,49 +339,3 @@ def _first(row: Row, *names: str) -> float | None:
 def _usual_day(row: Row) -> float | None:
     mean, per_day = row.get("profile_amount_mean_30d"), row.get("profile_transactions_per_day_30d")
     return None if mean is None or per_day is None else mean * per_day
-
-
-def window_seconds(window: str) -> int:
-    """Return the seconds of a window's name, such as '24h'."""
-    return int(window[:-1]) * _SECONDS[window[-1]]
-
-
-def window_text(window: str) -> str:
-    """Return a window in words: 'hour', '24 hours', '30 days'."""
-    count, unit = int(window[:-1]), _UNITS[window[-1]]
-    return unit if count == 1 else f"{count} {unit}s"
-
-
-def money(amount_minor: Number, row: Row) -> str:
-    """Return an amount of minor units in the row's currency, such as '215.40 EUR'."""
-    currency = row.get("currency")
-    exponent = _EXPONENTS.get(str(currency).upper(), 2)
-    shown = f"{amount_minor / 10**exponent:,.{exponent}f}"
-    return f"{shown} {currency}" if currency else shown
-
-
-def number(value: Number) -> str:
-    """Return a number for reading: whole numbers whole, others with up to three digits."""
-    if value == int(value) and abs(value) < 1e15:
-        return f"{int(value):,}"
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 1 else f"{value:.2g}"
-
-
-def plural(value: Number, noun: str) -> str:
-    """Return a count with its noun: '1 transaction', '9 transactions'."""
-    return f"{number(value)} {noun}" if value == 1 else f"{number(value)} {noun}s"
-
-
-def share(value: Number) -> str:
-    """Return a share in percent."""
-    return f"{100 * value:.1f} %"
-
-
-def duration(seconds: Number) -> str:
-    """Return a duration in its largest fitting unit."""
-    for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
-        if seconds >= 2 * length:
-            return f"{number(round(seconds / length, 1))} {unit}s"
-    return plural(round(seconds), "second")

@@ -6,6 +6,9 @@ the time in which labels are not yet known; its rows are scored, without labels,
 
 A protocol is a name and parameters, as a mapping carries them:
 
+``{"name": "ulb"}``
+    For data of few days: the first 80 % of the labelled rows by time (``train_share``) train, the rest test.
+
 ``{"name": "latest"}``
     Default. Test: the last 7 days (``test_days``) whose labels are known by ``as_of``. Training: up to 60
     days (``train_days``) that end where labels stop being known at the test's start.
@@ -20,56 +23,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
 from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
 
 from ml.errors import TrainingDataError
+from ml.windows import DAY_US, NO_LIMIT, Windows, handbook_windows, latest_windows, share_windows, time_text
 from warehouse.errors import MappingError
 
-DAY_US: Final = 86_400_000_000
 TRAIN: Final = "train"
 CALIBRATION: Final = "calibration"
 TEST: Final = "test"
 
-# A day's labels are complete when this share of the usual share of labelled rows is known.
-_COMPLETE_SHARE: Final = 0.9
 _MIN_TRAIN_ROWS: Final = 100
 _MIN_CLASS_ROWS: Final = 5
-_CALIBRATION_DAYS: Final = 7
 _ALLOWED: Final = {
     "latest": {"name", "train_days", "test_days"},
+    "ulb": {"name", "train_share"},
     "handbook": {"name", "train_start", "train_days", "delay_days", "test_days"},
 }
-
-
-@dataclass(frozen=True)
-class Windows:
-    """The times of one split: int64 UTC microseconds; a window does not include its end.
-
-    Parameters
-    ----------
-    train_start_us, train_end_us : int
-        Rows that train, if their label was known at `test_start_us`.
-    calibration_start_us : int
-        Rows from here to `test_start_us` that do not train place the threshold, without labels.
-    test_start_us, test_end_us : int
-        Rows that test.
-    as_of_us : int or None
-        Labels known later do not exist; None: no such limit.
-    drops_known_compromised : bool
-        Whether test rows of customers known to be compromised are dropped.
-    """
-
-    train_start_us: int
-    train_end_us: int
-    calibration_start_us: int
-    test_start_us: int
-    test_end_us: int
-    as_of_us: int | None
-    drops_known_compromised: bool
 
 
 @dataclass(frozen=True)
@@ -128,60 +101,13 @@ def split_rows(
     name = _checked_name(protocol)
     if name == "handbook":
         windows = handbook_windows(protocol, as_of_us=as_of_us)
+    elif name == "ulb":
+        windows = share_windows(connection, relation, protocol=protocol, as_of_us=as_of_us)
     else:
         windows = latest_windows(connection, relation, protocol=protocol, as_of_us=as_of_us)
     rows = select_rows(connection, relation, windows=windows)
     _check_enough(rows, windows)
     return Split(protocol=name, windows=windows, rows=rows)
-
-
-def handbook_windows(protocol: Mapping[str, Any], *, as_of_us: int | None = None) -> Windows:
-    """Return the times of the handbook's split that starts training at ``train_start``."""
-    train_start_us = _day_us(protocol.get("train_start", "2018-07-25"))
-    train_end_us = train_start_us + _days(protocol, "train_days", 7) * DAY_US
-    test_start_us = train_end_us + _days(protocol, "delay_days", 7) * DAY_US
-    return Windows(
-        train_start_us=train_start_us,
-        train_end_us=train_end_us,
-        calibration_start_us=max(train_end_us, test_start_us - _CALIBRATION_DAYS * DAY_US),
-        test_start_us=test_start_us,
-        test_end_us=test_start_us + _days(protocol, "test_days", 7) * DAY_US,
-        as_of_us=as_of_us,
-        drops_known_compromised=True,
-    )
-
-
-def latest_windows(
-    connection: duckdb.DuckDBPyConnection,
-    relation: str,
-    *,
-    protocol: Mapping[str, Any],
-    as_of_us: int | None = None,
-) -> Windows:
-    """Return the times of the last days whose labels are known.
-
-    A day counts when its labels are complete: when at least 0.9 of the usual share of its rows (the median
-    over days with labels) is labelled. Frauds are often reported before the rest is confirmed; days of which
-    only such reports are known would teach that nearly everything is fraud.
-    """
-    test_days, train_days = _days(protocol, "test_days", 7), _days(protocol, "train_days", 60)
-    as_of = as_of_us if as_of_us is not None else _last_event_us(connection, relation)
-    last_test_day = _last_complete_day(connection, relation, known_by_us=as_of, before_us=as_of + 1)
-    test_end_us = last_test_day + DAY_US
-    test_start_us = test_end_us - test_days * DAY_US
-    last_train_day = _last_complete_day(
-        connection, relation, known_by_us=min(test_start_us, as_of), before_us=test_start_us
-    )
-    train_end_us = last_train_day + DAY_US
-    return Windows(
-        train_start_us=train_end_us - train_days * DAY_US,
-        train_end_us=train_end_us,
-        calibration_start_us=max(train_end_us, test_start_us - _CALIBRATION_DAYS * DAY_US),
-        test_start_us=test_start_us,
-        test_end_us=test_end_us,
-        as_of_us=as_of,
-        drops_known_compromised=False,
-    )
 
 
 def select_rows(connection: duckdb.DuckDBPyConnection, relation: str, *, windows: Windows) -> pa.Table:
@@ -192,7 +118,7 @@ def select_rows(connection: duckdb.DuckDBPyConnection, relation: str, *, windows
         "calibration_start": windows.calibration_start_us,
         "test_start": windows.test_start_us,
         "test_end": windows.test_end_us,
-        "as_of": windows.as_of_us if windows.as_of_us is not None else 2**63 - 1,
+        "as_of": windows.as_of_us if windows.as_of_us is not None else NO_LIMIT,
         "drops_compromised": windows.drops_known_compromised,
         "day": DAY_US,
     }
@@ -245,41 +171,6 @@ where parts.part is not null
 order by parts.event_us, parts.transaction_id
 """
 
-_LABELLED_DAYS: Final = """
-select
-    event_us - ((event_us % $day) + $day) % $day as day_us,
-    count(*) as transactions,
-    sum(case when is_fraud is not null and label_known_us <= $known_by then 1 else 0 end) as labelled
-from {relation}
-where event_us < $before
-group by 1
-order by 1
-"""
-
-
-def _last_complete_day(
-    connection: duckdb.DuckDBPyConnection, relation: str, *, known_by_us: int, before_us: int
-) -> int:
-    query = _LABELLED_DAYS.format(relation=relation)
-    days = connection.execute(query, {"day": DAY_US, "known_by": known_by_us, "before": before_us}).fetchall()
-    shares = [(day_us, labelled / transactions) for day_us, transactions, labelled in days if labelled]
-    if not shares:
-        raise TrainingDataError(
-            f"expected transactions with labels known by {_text(known_by_us)}, got none: "
-            "ingest more labelled history, or train as of a later time"
-        )
-    ordered = sorted(share for _, share in shares)
-    usual = ordered[len(ordered) // 2]
-    return int(max(day_us for day_us, share in shares if share >= _COMPLETE_SHARE * usual))
-
-
-def _last_event_us(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
-    # relation is a name of this program
-    row = connection.execute(f"select max(event_us) from {relation}").fetchone()  # noqa: S608
-    if row is None or row[0] is None:
-        raise TrainingDataError("expected transactions to train on, got none: ingest and build first")
-    return int(row[0])
-
 
 def _check_enough(rows: pa.Table, windows: Windows) -> None:
     counts = duckdb.sql(
@@ -294,8 +185,8 @@ def _check_enough(rows: pa.Table, windows: Windows) -> None:
         if count < fewest_rows or min(frauds, count - frauds) < fewest_of_class:
             raise TrainingDataError(
                 f"expected {fewest_rows} labelled rows or more to {part}, {fewest_of_class} frauds and "
-                f"{fewest_of_class} others, got {count} rows and {frauds} frauds from {_text(start_us)} to "
-                f"{_text(end_us)}: ingest more labelled history, or choose another protocol or time"
+                f"{fewest_of_class} others, got {count} rows and {frauds} frauds from {time_text(start_us)} "
+                f"to {time_text(end_us)}: ingest more labelled history, or choose another protocol or time"
             )
 
 
@@ -307,25 +198,3 @@ def _checked_name(protocol: Mapping[str, Any]) -> str:
     if unknown:
         raise MappingError(f"protocol {name!r} takes {sorted(_ALLOWED[name])}, got {unknown}")
     return name
-
-
-def _days(protocol: Mapping[str, Any], parameter: str, default: int) -> int:
-    value = protocol.get(parameter, default)
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 3660:
-        raise MappingError(f"expected {parameter} as a whole number of days from 1 to 3660, got {value!r}")
-    return value
-
-
-def _day_us(value: Any) -> int:
-    try:
-        day = value if isinstance(value, date) else date.fromisoformat(str(value))
-    except ValueError as error:
-        raise MappingError(f"expected train_start as a date like 2018-07-25, got {value!r}") from error
-    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1_000_000
-
-
-def _text(time_us: int) -> str:
-    try:
-        return datetime.fromtimestamp(time_us // 1_000_000, tz=UTC).isoformat(timespec="minutes")
-    except (OverflowError, ValueError, OSError):
-        return str(time_us)

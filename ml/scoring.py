@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,18 +17,17 @@ import numpy.typing as npt
 from ml.bundles import VerifiedBundle, promoted, verify
 from ml.errors import BundleError
 from ml.explain import Explainer, Reason
+from ml.graph import ModelGraph
 from ml.manifest import (
     DERIVED_SQL_FILE,
     LIVE_SQL_FILE,
-    PARITY_FILE,
     REFERENCE_FILE,
     FeatureSpec,
     Manifest,
     parse_json,
 )
-from ml.matrix import Float32Matrix, Float64Vector, rows_to_matrix, to_float32
+from ml.matrix import Float32Matrix, Float64Vector, rows_to_matrix
 from ml.reference import ReferenceStatistics
-from ml.runtimes import Runtime, load_runtime
 from ml.thresholds import Thresholds
 from warehouse.settings import Settings
 
@@ -36,9 +35,6 @@ __all__ = ["Bundle", "Explain", "Reason", "Score", "Scorer"]
 
 Decision = Literal["approve", "review", "decline"]
 Explain = Literal["all", "alerts", "none"]
-
-PARITY_TOLERANCE: Final = 1e-6
-"""How far a runtime may be from the model that was trained, on the bundle's sample."""
 
 
 @dataclass(frozen=True)
@@ -99,15 +95,6 @@ class Bundle:
     manifest: Manifest
 
 
-@dataclass(frozen=True)
-class _Step:
-    """A loaded model, the columns it reads (None: all before its output), and where it writes."""
-
-    runtime: Runtime
-    inputs: npt.NDArray[np.intp] | None
-    output: str
-
-
 class Scorer:
     """Scores rows; safe to use from several threads.
 
@@ -123,19 +110,12 @@ class Scorer:
     """
 
     def __init__(self, bundle: VerifiedBundle) -> None:
-        manifest = bundle.manifest
-        self._manifest = manifest
-        self._columns = [feature.name for feature in manifest.features]
-        self._n_features = len(self._columns)
-        self._columns += [step.output for step in manifest.steps]
-        self._steps = self._load_steps(bundle)
-        self._plain, self._attributes = _split_features(manifest.features)
-        reference = ReferenceStatistics.from_dict(
-            parse_json(bundle.files[REFERENCE_FILE], what=REFERENCE_FILE)
-        )
-        self._explained, self._explainer = self._load_explainer(manifest, reference)
+        self._manifest = bundle.manifest
+        self._graph = ModelGraph(bundle)
+        self._graph.check_parity(bundle.files)
+        self._plain, self._attributes = _split_features(bundle.manifest.features)
+        self._explainer = _load_explainer(bundle, self._graph)
         self.bundle = _describe(bundle)
-        self._check_parity(bundle.files[PARITY_FILE])
 
     @classmethod
     def load(cls, bundle_dir: Path, *, expected_sha256: str | None = None) -> Scorer:
@@ -187,7 +167,7 @@ class Scorer:
         if not rows:
             return []
         full = self._matrix(rows)
-        outputs = self._run(full)
+        outputs = self._graph.run(full)
         probabilities = outputs[self._manifest.probability].tolist()
         anomalies = None if self._manifest.anomaly is None else outputs[self._manifest.anomaly].tolist()
         decisions = [self._decide(probability) for probability in probabilities]
@@ -215,15 +195,11 @@ class Scorer:
         dict of str to ndarray of float64, shape (n,)
             By output.
         """
-        if matrix.ndim != 2 or matrix.shape[1] != self._n_features:
-            raise ValueError(f"expected a matrix with {self._n_features} columns, got shape {matrix.shape}")
-        full = np.empty((len(matrix), len(self._columns)), dtype=np.float32)
-        full[:, : self._n_features] = matrix
-        return self._run(full)
+        return self._graph.run_features(matrix)
 
     def _matrix(self, rows: Sequence[Mapping[str, Any]]) -> Float32Matrix:
         """Build the matrix with room for the outputs."""
-        full = np.empty((len(rows), len(self._columns)), dtype=np.float32)
+        full = np.empty((len(rows), self._graph.width), dtype=np.float32)
         indices, names = self._plain
         full[:, indices] = rows_to_matrix(rows, names)
         indices, keys = self._attributes
@@ -234,18 +210,6 @@ class Scorer:
                 [{key: given.get(key) for key in keys} for given in attributes], keys
             )
         return full
-
-    def _run(self, full: Float32Matrix) -> dict[str, Float64Vector]:
-        """Run the models in order; each writes its column of `full`, which the next may read."""
-        outputs: dict[str, Float64Vector] = {}
-        for position, step in enumerate(self._steps, start=self._n_features):
-            result = step.runtime.run(self._inputs(full, step, position))
-            full[:, position] = to_float32(result)
-            outputs[step.output] = result
-        return outputs
-
-    def _inputs(self, full: Float32Matrix, step: _Step, position: int) -> Float32Matrix:
-        return full[:, :position] if step.inputs is None else full[:, step.inputs]
 
     def _decide(self, probability: float) -> Decision:
         thresholds = self.bundle.thresholds
@@ -260,12 +224,11 @@ class Scorer:
         full: Float32Matrix,
         outputs: Mapping[str, Float64Vector],
     ) -> dict[int, tuple[Reason, ...]]:
-        if self._explainer is None or not chosen:
+        explained = self._manifest.explained
+        if self._explainer is None or explained is None or not chosen:
             return {}
-        step = self._steps[self._explained]
-        inputs = self._inputs(full[list(chosen)], step, self._n_features + self._explained)
-        contributions = step.runtime.contributions(inputs)  # type: ignore[attr-defined]
-        earlier = [before.output for before in self._steps[: self._explained]]
+        contributions = self._graph.contributions(explained, full[list(chosen)])
+        earlier = self._graph.outputs_before(explained)
         return {
             index: self._explainer.reasons(
                 contributions[position],
@@ -275,53 +238,16 @@ class Scorer:
             for position, index in enumerate(chosen)
         }
 
-    def _load_steps(self, bundle: VerifiedBundle) -> list[_Step]:
-        steps = []
-        positions = {name: index for index, name in enumerate(self._columns)}
-        for number, spec in enumerate(bundle.manifest.steps):
-            files = {role: bundle.files[name] for role, name in spec.files.items()}
-            runtime = load_runtime(spec.kind, files)
-            if runtime.n_inputs != len(spec.inputs):
-                raise BundleError(
-                    f"expected a model with {len(spec.inputs)} inputs for {spec.output!r}, "
-                    f"got {runtime.n_inputs}"
-                )
-            indices = np.asarray([positions[name] for name in spec.inputs], dtype=np.intp)
-            is_all = np.array_equal(indices, np.arange(self._n_features + number))
-            steps.append(_Step(runtime=runtime, inputs=None if is_all else indices, output=spec.output))
-        return steps
 
-    def _load_explainer(
-        self, manifest: Manifest, reference: ReferenceStatistics
-    ) -> tuple[int, Explainer | None]:
-        if manifest.explained is None:
-            return 0, None
-        outputs = [step.output for step in manifest.steps]
-        number = outputs.index(manifest.explained)
-        if not hasattr(self._steps[number].runtime, "contributions"):
-            raise BundleError(f"the model {manifest.explained!r} gives no contributions to explain with")
-        explainer = Explainer(manifest.steps[number].inputs, features=manifest.features, reference=reference)
-        return number, explainer
-
-    def _check_parity(self, content: bytes) -> None:
-        values = parse_json(content, what=PARITY_FILE)
-        try:
-            inputs = np.asarray(values["inputs"], dtype=np.float64)
-            expected = {name: np.asarray(column, np.float64) for name, column in values["outputs"].items()}
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BundleError(f"{PARITY_FILE} is malformed: {error}") from error
-        if inputs.ndim != 2 or inputs.shape[1] != self._n_features or not expected:
-            raise BundleError(f"{PARITY_FILE} does not have the bundle's features")
-        found = self.outputs(to_float32(inputs))
-        for name, column in expected.items():
-            if name not in found or column.shape != found[name].shape:
-                raise BundleError(f"{PARITY_FILE} names an output {name!r} of another shape or model")
-            distance = float(np.max(np.abs(found[name] - column), initial=0.0))
-            if not distance <= PARITY_TOLERANCE:
-                raise BundleError(
-                    f"expected {name} within {PARITY_TOLERANCE} of the trained model, got {distance:.3g}: "
-                    "check the versions of the libraries"
-                )
+def _load_explainer(bundle: VerifiedBundle, graph: ModelGraph) -> Explainer | None:
+    manifest = bundle.manifest
+    reference = ReferenceStatistics.from_dict(parse_json(bundle.files[REFERENCE_FILE], what=REFERENCE_FILE))
+    if manifest.explained is None:
+        return None
+    if not graph.can_explain(manifest.explained):
+        raise BundleError(f"the model {manifest.explained!r} gives no contributions to explain with")
+    (inputs,) = (step.inputs for step in manifest.steps if step.output == manifest.explained)
+    return Explainer(inputs, features=manifest.features, reference=reference)
 
 
 def _split_features(

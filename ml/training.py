@@ -20,11 +20,12 @@ from ml.hybrid import HybridFraudPipeline
 from ml.manifest import FeatureSpec, TrainingSpec
 from ml.matrix import Float32Matrix
 from ml.packing import ANOMALY_SCORE, FRAUD_PROBABILITY, pack
-from ml.protocols import CALIBRATION, DAY_US, TEST, TRAIN
+from ml.protocols import CALIBRATION, TEST, TRAIN
 from ml.reference import ReferenceStatistics, measure
 from ml.scoring import Scorer
 from ml.thresholds import Thresholds, threshold_for_budget, threshold_for_precision
 from ml.training_data import TrainingData, read_training_data
+from ml.windows import DAY_US
 from warehouse.landing import list_batches
 from warehouse.settings import Settings
 

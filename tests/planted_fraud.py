@@ -81,7 +81,7 @@ def fitted_pipeline(seed: int = 0) -> HybridFraudPipeline:
     label_free = [index for index, name in enumerate(NAMES) if not name.startswith("merchant_risk")]
     pipeline = HybridFraudPipeline(
         IsolationForestDetector(n_estimators=20),
-        default_lightgbm(n_estimators=30, n_jobs=1),
+        default_lightgbm(n_estimators=30, learning_rate=0.2, n_jobs=1),
         anomaly_features=label_free,
         random_state=seed,
     )

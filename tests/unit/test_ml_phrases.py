@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml.manifest import FeatureSpec
-from ml.phrases import Phrasebook, duration, family_of, money, number, window_text
+from ml.phrases import Phrasebook, family_of
+from ml.wording import duration, money, number, window_text
 
 ROW: dict[str, Any] = {
     "amount_minor": 21_540,

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from ml.errors import TrainingDataError
-from ml.protocols import DAY_US, Split, split_rows
+from ml.protocols import Split, split_rows
+from ml.windows import DAY_US
 from warehouse.errors import MappingError
 
 HANDBOOK = Path(__file__).resolve().parents[3] / "shared" / "data" / "handbook_transactions.parquet"
@@ -122,6 +123,24 @@ def test_without_delay_no_days_lie_between() -> None:
     assert not part(found, "calibration")
 
 
+def test_a_share_of_the_rows_by_time_trains() -> None:
+    rows = daily(5, delay_days=0, per_day=100)
+    found = split(rows, protocol={"name": "ulb", "train_share": 0.8})
+    assert (len(part(found, "train")), len(part(found, "test"))) == (399, 101)
+    newest, oldest = (
+        max(row["event_us"] for row in part(found, "train")),
+        min(row["event_us"] for row in part(found, "test")),
+    )
+    assert newest < oldest
+    assert not part(found, "calibration")
+
+
+def test_rows_of_the_same_time_are_not_parted() -> None:
+    rows = [(*row[:2], row[2] // DAY_US * DAY_US, row[3], 0) for row in daily(10, per_day=100)]
+    found = split(rows, protocol={"name": "ulb", "train_share": 0.85})
+    assert (len(part(found, "train")), len(part(found, "test"))) == (800, 200)
+
+
 def test_rows_come_in_order_of_time() -> None:
     rows = daily(40)
     shuffled = [rows[index] for index in np.random.default_rng(0).permutation(len(rows))]
@@ -168,6 +187,9 @@ def test_a_customer_is_dropped_from_the_day_after_the_fraud_became_known(
         {"name": "latest", "train_days": True},
         {"name": "latest", "test_days": 1.5},
         {"name": "handbook", "train_start": "in July"},
+        {"name": "ulb", "train_share": 1},
+        {"name": "ulb", "train_share": 1.0},
+        {"name": "ulb", "train_share": "0.8"},
     ],
 )
 def test_a_malformed_protocol_is_refused(protocol: dict[str, Any]) -> None:

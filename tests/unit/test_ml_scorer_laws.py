@@ -24,10 +24,11 @@ from ml.supervised import default_lightgbm
 
 # Small versions of scorers whose default size is for real data; others are tested as they come.
 SMALL: dict[type[RiskScorer], dict[str, Any]] = {
-    IsolationForestDetector: {"n_estimators": 20},
+    IsolationForestDetector: {"n_estimators": 10},
     HybridFraudPipeline: {
-        "anomaly_detector": IsolationForestDetector(n_estimators=10),
-        "classifier": default_lightgbm(n_estimators=20, n_jobs=1),
+        "anomaly_detector": IsolationForestDetector(n_estimators=5),
+        "classifier": default_lightgbm(n_estimators=10, learning_rate=0.2, n_jobs=1),
+        "n_splits": 2,
     },
 }
 

@@ -1,0 +1,137 @@
+"""The models of a bundle, run in order over one matrix: each reads columns and writes one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.bundles import VerifiedBundle
+from ml.errors import BundleError
+from ml.manifest import PARITY_FILE, parse_json
+from ml.matrix import Float32Matrix, Float64Vector, to_float32
+from ml.runtimes import Runtime, load_runtime
+
+PARITY_TOLERANCE: Final = 1e-6
+"""How far a runtime may be from the model that was trained, on the bundle's sample."""
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A loaded model, the columns it reads (None: all before its output), and the name of what it writes."""
+
+    runtime: Runtime
+    inputs: npt.NDArray[np.intp] | None
+    output: str
+
+
+class ModelGraph:
+    """The loaded models of a bundle.
+
+    Parameters
+    ----------
+    bundle : VerifiedBundle
+        From `ml.bundles.verify`.
+
+    Raises
+    ------
+    BundleError
+        When a model can't be loaded.
+    """
+
+    def __init__(self, bundle: VerifiedBundle) -> None:
+        manifest = bundle.manifest
+        columns = [feature.name for feature in manifest.features]
+        columns += [step.output for step in manifest.steps]
+        self.n_features = len(manifest.features)
+        self.width = len(columns)
+        positions = {name: index for index, name in enumerate(columns)}
+        self._steps = []
+        for number, spec in enumerate(manifest.steps):
+            runtime = load_runtime(spec.kind, {role: bundle.files[name] for role, name in spec.files.items()})
+            if runtime.n_inputs != len(spec.inputs):
+                raise BundleError(
+                    f"expected a model with {len(spec.inputs)} inputs for {spec.output!r}, "
+                    f"got {runtime.n_inputs}"
+                )
+            indices = np.asarray([positions[name] for name in spec.inputs], dtype=np.intp)
+            is_all = np.array_equal(indices, np.arange(self.n_features + number))
+            self._steps.append(_Step(runtime, None if is_all else indices, spec.output))
+        self._numbers = {step.output: number for number, step in enumerate(self._steps)}
+
+    def run(self, matrix: Float32Matrix) -> dict[str, Float64Vector]:
+        """Run every model.
+
+        Parameters
+        ----------
+        matrix : ndarray of float32, shape (n, width)
+            The features, then room for the outputs, which is filled in place.
+
+        Returns
+        -------
+        dict of str to ndarray of float64, shape (n,)
+            By output.
+        """
+        outputs = {}
+        for number, step in enumerate(self._steps):
+            result = step.runtime.run(self._inputs(matrix, number))
+            matrix[:, self.n_features + number] = to_float32(result)
+            outputs[step.output] = result
+        return outputs
+
+    def run_features(self, features: Float32Matrix) -> dict[str, Float64Vector]:
+        """Run every model over a matrix of the features alone, shape (n, n_features)."""
+        if features.ndim != 2 or features.shape[1] != self.n_features:
+            raise ValueError(f"expected a matrix with {self.n_features} columns, got shape {features.shape}")
+        matrix = np.empty((len(features), self.width), dtype=np.float32)
+        matrix[:, : self.n_features] = features
+        return self.run(matrix)
+
+    def can_explain(self, output: str) -> bool:
+        """Return whether the model of an output gives contributions."""
+        return hasattr(self._steps[self._numbers[output]].runtime, "contributions")
+
+    def contributions(self, output: str, matrix: Float32Matrix) -> npt.NDArray[np.float64]:
+        """Return the contributions of one model's inputs over rows that `run` has filled."""
+        number = self._numbers[output]
+        runtime = self._steps[number].runtime
+        found: npt.NDArray[np.float64] = runtime.contributions(self._inputs(matrix, number))  # type: ignore[attr-defined]
+        return found
+
+    def outputs_before(self, output: str) -> list[str]:
+        """Return the outputs of the models before one."""
+        return [step.output for step in self._steps[: self._numbers[output]]]
+
+    def check_parity(self, files: Mapping[str, bytes]) -> None:
+        """Score the bundle's sample and compare with what the trained models said of it.
+
+        Raises
+        ------
+        BundleError
+            When an output is further away than `PARITY_TOLERANCE`, or the sample is malformed.
+        """
+        values = parse_json(files[PARITY_FILE], what=PARITY_FILE)
+        try:
+            inputs = np.asarray(values["inputs"], dtype=np.float64)
+            expected = {name: np.asarray(column, np.float64) for name, column in values["outputs"].items()}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BundleError(f"{PARITY_FILE} is malformed: {error}") from error
+        if inputs.ndim != 2 or inputs.shape[1] != self.n_features or not expected:
+            raise BundleError(f"{PARITY_FILE} does not have the bundle's features")
+        found = self.run_features(to_float32(inputs))
+        for name, column in expected.items():
+            if name not in found or column.shape != found[name].shape:
+                raise BundleError(f"{PARITY_FILE} names an output {name!r} of another shape or model")
+            distance = float(np.max(np.abs(found[name] - column), initial=0.0))
+            if not distance <= PARITY_TOLERANCE:
+                raise BundleError(
+                    f"expected {name} within {PARITY_TOLERANCE} of the trained model, got {distance:.3g}: "
+                    "check the versions of the libraries"
+                )
+
+    def _inputs(self, matrix: Float32Matrix, number: int) -> Float32Matrix:
+        inputs = self._steps[number].inputs
+        return matrix[:, : self.n_features + number] if inputs is None else matrix[:, inputs]

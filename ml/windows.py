@@ -1,0 +1,189 @@
+"""Times of each protocol: where training, the time of unknown labels, and the test begin and end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, Final
+
+import duckdb
+
+from ml.errors import TrainingDataError
+from warehouse.errors import MappingError
+
+DAY_US: Final = 86_400_000_000
+NO_LIMIT: Final = 2**63 - 1
+# A day's labels are complete when this share of the usual share of labelled rows is known.
+_COMPLETE_SHARE: Final = 0.9
+_CALIBRATION_DAYS: Final = 7
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The times of one split: int64 UTC microseconds; a window does not include its end.
+
+    Parameters
+    ----------
+    train_start_us, train_end_us : int
+        Rows that train, if their label was known at `test_start_us`.
+    calibration_start_us : int
+        Rows from here to `test_start_us` that do not train place the threshold, without labels.
+    test_start_us, test_end_us : int
+        Rows that test.
+    as_of_us : int or None
+        Labels known later do not exist; None: no such limit.
+    drops_known_compromised : bool
+        Whether test rows of customers known to be compromised are dropped.
+    """
+
+    train_start_us: int
+    train_end_us: int
+    calibration_start_us: int
+    test_start_us: int
+    test_end_us: int
+    as_of_us: int | None
+    drops_known_compromised: bool
+
+
+def handbook_windows(protocol: Mapping[str, Any], *, as_of_us: int | None = None) -> Windows:
+    """Return the times of the handbook's split that starts training at ``train_start``."""
+    train_start_us = _day_us(protocol.get("train_start", "2018-07-25"))
+    train_end_us = train_start_us + _days(protocol, "train_days", 7) * DAY_US
+    test_start_us = train_end_us + _days(protocol, "delay_days", 7) * DAY_US
+    return Windows(
+        train_start_us=train_start_us,
+        train_end_us=train_end_us,
+        calibration_start_us=max(train_end_us, test_start_us - _CALIBRATION_DAYS * DAY_US),
+        test_start_us=test_start_us,
+        test_end_us=test_start_us + _days(protocol, "test_days", 7) * DAY_US,
+        as_of_us=as_of_us,
+        drops_known_compromised=True,
+    )
+
+
+def latest_windows(
+    connection: duckdb.DuckDBPyConnection,
+    relation: str,
+    *,
+    protocol: Mapping[str, Any],
+    as_of_us: int | None = None,
+) -> Windows:
+    """Return the times of the last days whose labels are known.
+
+    A day counts when its labels are complete: when at least 0.9 of the usual share of its rows (the median
+    over days with labels) is labelled. Frauds are often reported before the rest is confirmed; days of which
+    only such reports are known would teach that nearly everything is fraud.
+    """
+    test_days, train_days = _days(protocol, "test_days", 7), _days(protocol, "train_days", 60)
+    as_of = as_of_us if as_of_us is not None else _last_event_us(connection, relation)
+    last_test_day = _last_complete_day(connection, relation, known_by_us=as_of, before_us=as_of + 1)
+    test_end_us = last_test_day + DAY_US
+    test_start_us = test_end_us - test_days * DAY_US
+    last_train_day = _last_complete_day(
+        connection, relation, known_by_us=min(test_start_us, as_of), before_us=test_start_us
+    )
+    train_end_us = last_train_day + DAY_US
+    return Windows(
+        train_start_us=train_end_us - train_days * DAY_US,
+        train_end_us=train_end_us,
+        calibration_start_us=max(train_end_us, test_start_us - _CALIBRATION_DAYS * DAY_US),
+        test_start_us=test_start_us,
+        test_end_us=test_end_us,
+        as_of_us=as_of,
+        drops_known_compromised=False,
+    )
+
+
+def share_windows(
+    connection: duckdb.DuckDBPyConnection,
+    relation: str,
+    *,
+    protocol: Mapping[str, Any],
+    as_of_us: int | None = None,
+) -> Windows:
+    """Return the times that part the labelled rows into a first share and the rest, equal times together."""
+    share = protocol.get("train_share", 0.8)
+    if not isinstance(share, float) or not 0 < share < 1:
+        raise MappingError(f"expected train_share as a number between 0 and 1, got {share!r}")
+    known_by = as_of_us if as_of_us is not None else NO_LIMIT
+    query = _SHARE.format(relation=relation)
+    start, cut, last = connection.execute(query, {"share": share, "known_by": known_by}).fetchone() or ()
+    if start is None:
+        raise TrainingDataError(
+            "expected labelled transactions to train on, got none: ingest labels and build"
+        )
+    return Windows(
+        train_start_us=int(start),
+        train_end_us=int(cut),
+        calibration_start_us=int(cut),
+        test_start_us=int(cut),
+        test_end_us=int(last) + 1,
+        as_of_us=as_of_us,
+        drops_known_compromised=False,
+    )
+
+
+_SHARE: Final = """
+select min(event_us), quantile_disc(event_us, $share), max(event_us)
+from {relation}
+where is_fraud is not null and label_known_us <= $known_by
+"""
+
+_LABELLED_DAYS: Final = """
+select
+    event_us - ((event_us % $day) + $day) % $day as day_us,
+    count(*) as transactions,
+    sum(case when is_fraud is not null and label_known_us <= $known_by then 1 else 0 end) as labelled
+from {relation}
+where event_us < $before
+group by 1
+order by 1
+"""
+
+
+def _last_complete_day(
+    connection: duckdb.DuckDBPyConnection, relation: str, *, known_by_us: int, before_us: int
+) -> int:
+    query = _LABELLED_DAYS.format(relation=relation)
+    days = connection.execute(query, {"day": DAY_US, "known_by": known_by_us, "before": before_us}).fetchall()
+    shares = [(day_us, labelled / transactions) for day_us, transactions, labelled in days if labelled]
+    if not shares:
+        raise TrainingDataError(
+            f"expected transactions with labels known by {time_text(known_by_us)}, got none: "
+            "ingest more labelled history, or train as of a later time"
+        )
+    ordered = sorted(share for _, share in shares)
+    usual = ordered[len(ordered) // 2]
+    return int(max(day_us for day_us, share in shares if share >= _COMPLETE_SHARE * usual))
+
+
+def _last_event_us(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
+    # relation is a name of this program
+    row = connection.execute(f"select max(event_us) from {relation}").fetchone()  # noqa: S608
+    if row is None or row[0] is None:
+        raise TrainingDataError("expected transactions to train on, got none: ingest and build first")
+    return int(row[0])
+
+
+def _days(protocol: Mapping[str, Any], parameter: str, default: int) -> int:
+    value = protocol.get(parameter, default)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 3660:
+        raise MappingError(f"expected {parameter} as a whole number of days from 1 to 3660, got {value!r}")
+    return value
+
+
+def _day_us(value: Any) -> int:
+    try:
+        day = value if isinstance(value, date) else date.fromisoformat(str(value))
+    except ValueError as error:
+        raise MappingError(f"expected train_start as a date like 2018-07-25, got {value!r}") from error
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1_000_000
+
+
+def time_text(time_us: int) -> str:
+    """Return a time for reading: ISO 8601 in UTC, or the number where no calendar has it."""
+    try:
+        return datetime.fromtimestamp(time_us // 1_000_000, tz=UTC).isoformat(timespec="minutes")
+    except (OverflowError, ValueError, OSError):
+        return str(time_us)
