@@ -385,7 +385,7 @@ def demo(settings: Settings, customers: int, merchants: int, days: int, seed: in
 @contextmanager
 def _live_store() -> Iterator[tuple[Any, Any, int]]:
     """Open the live store with the API's settings and the time in UTC microseconds."""
-    from api.services import now_us
+    from api.clock import now_us
     from api.settings import ApiSettings
     from warehouse.live_store import LiveStore
 

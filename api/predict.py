@@ -5,9 +5,10 @@ from __future__ import annotations
 from flask import Blueprint, Response, request
 from flask_jwt_extended import get_jwt_identity
 
+from api.clock import now_us
 from api.request_log import note
 from api.schemas import parse_predict
-from api.services import now_us, services
+from api.services import services
 from api.tokens import requires
 
 blueprint = Blueprint("predict", __name__)

@@ -12,6 +12,7 @@ from flask import current_app
 
 from api import clients
 from api.audit import AuditKeys
+from api.clock import now_us
 from api.errors import RequestError
 from api.scoring import ScoringService
 from api.settings import ApiSettings
@@ -27,11 +28,6 @@ _EXTENSION: Final = "cbp"
 _CLIENT_CACHE_SECONDS: Final = 5.0
 
 logger = logging.getLogger("cbp.api")
-
-
-def now_us() -> int:
-    """Read the clock: UTC microseconds."""
-    return time.time_ns() // 1_000
 
 
 class Services:

@@ -22,10 +22,10 @@ import pyarrow as pa
 
 from api.audit import AuditKeys, read_plaintexts, verify
 from api.clients import create_api_key
+from api.clock import now_us
 from api.replay.client import ScoringClient, requests_from
 from api.replay.comparison import Comparison, compare_with_warehouse
 from api.replay.server import running_server
-from api.services import now_us
 from api.settings import ApiSettings, generate_keys
 from ml import bundles, features
 from ml.scoring import Scorer
