@@ -1,4 +1,4 @@
-"""The clock: read for arrival, decision and audit times, token expiry and the refusal of future events alone."""
+"""The clock: for arrival, decision and audit times, token expiry and the refusal of future events alone."""
 
 from __future__ import annotations
 
