@@ -28,7 +28,7 @@ from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, sel
 
 from warehouse.canonical import SOURCE_API
 from warehouse.errors import BusyError, InputError, StoreError
-from warehouse.live_engine import run_text
+from warehouse.live_engine import change, fetch, run_text
 from warehouse.live_events import Transaction, event_row, stored_content_hash
 from warehouse.live_schema import Head, claims, decisions, events, heads
 
@@ -49,12 +49,13 @@ _FIND_EVENTS: Final = (
     .join_from(events, claims, events.c.transaction_id == claims.c.transaction_id, isouter=True)
     .where(events.c.transaction_id.in_(_IDS))
 )
+_FOUND: Final = tuple(_FIND_EVENTS.selected_columns.keys())
 _FIND_HASHES: Final = select(decisions.c.transaction_id, decisions.c.content_hash).where(
     decisions.c.transaction_id.in_(_IDS)
 )
 _INSERT_EVENTS: Final = insert(events)
 _INSERT_CLAIMS: Final = insert(claims)
-_DELETE_CLAIMS: Final = delete(claims).where(claims.c.transaction_id.in_(_IDS))
+_DELETE_CLAIM: Final = delete(claims).where(claims.c.transaction_id == bindparam("id"))
 
 
 class ConflictError(InputError):
@@ -152,7 +153,7 @@ def claim(
     distinct = distinct_transactions(transactions)
     hashes = {name: transaction.content_hash() for name, transaction in distinct.items()}
     # Taking the counter's row first makes claims one after another on every database.
-    last_seq = connection.execute(_LOCK_ARRIVAL).scalar_one()
+    last_seq: int = fetch(connection, _LOCK_ARRIVAL, {})[0][0]
     answers = _stored_answers(connection, hashes)
     places = _known_places(connection, hashes, answers=answers, now_us=now_us)
     token = uuid.uuid4().hex
@@ -194,8 +195,8 @@ def conflict_of(transaction_id: str) -> ConflictError:
 
 def _stored_answers(connection: Connection, hashes: Mapping[str, bytes]) -> dict[str, tuple[int, bytes]]:
     answers = {}
-    for transaction_id, arrival_seq, content_hash, answer in connection.execute(
-        _FIND_ANSWERS, {"ids": list(hashes)}
+    for transaction_id, arrival_seq, content_hash, answer in fetch(
+        connection, _FIND_ANSWERS, {"ids": list(hashes)}
     ):
         if bytes(content_hash) != hashes[transaction_id]:
             raise conflict_of(transaction_id)
@@ -208,11 +209,12 @@ def _known_places(
 ) -> dict[str, int]:
     """`arrival_seq` of transactions that are known, undecided, and free to be claimed."""
     places = {}
-    for row in connection.execute(_FIND_EVENTS, {"ids": list(hashes)}).mappings():
+    for values in fetch(connection, _FIND_EVENTS, {"ids": list(hashes)}):
+        row = dict(zip(_FOUND, values, strict=True))
         transaction_id = row["transaction_id"]
         if transaction_id in answers:
             continue
-        if stored_content_hash(dict(row)) != hashes[transaction_id]:
+        if stored_content_hash(row) != hashes[transaction_id]:
             raise conflict_of(transaction_id)
         worker = row["worker"]
         if worker is not None and now_us - row["claimed_us"] < LEASE_US and is_worker_alive(worker):
@@ -227,9 +229,10 @@ def _known_hashes(connection: Connection, names: Sequence[str]) -> dict[str, byt
     known: dict[str, bytes] = {}
     for start in range(0, len(names), _IDS_PER_QUERY):
         some = {"ids": list(names[start : start + _IDS_PER_QUERY])}
-        for row in connection.execute(_FIND_EVENTS, some).mappings():
-            known[row["transaction_id"]] = stored_content_hash(dict(row))
-        for name, content_hash in connection.execute(_FIND_HASHES, some):
+        for values in fetch(connection, _FIND_EVENTS, some):
+            row = dict(zip(_FOUND, values, strict=True))
+            known[row["transaction_id"]] = stored_content_hash(row)
+        for name, content_hash in fetch(connection, _FIND_HASHES, some):
             known[name] = bytes(content_hash)
     return known
 
@@ -242,8 +245,9 @@ def _insert_events(
     first_seq: int,
     now_us: int,
 ) -> None:
-    connection.execute(_MOVE_ARRIVAL, {"last": first_seq + len(transactions) - 1})
-    connection.execute(
+    change(connection, _MOVE_ARRIVAL, [{"last": first_seq + len(transactions) - 1}])
+    change(
+        connection,
         _INSERT_EVENTS,
         [
             event_row(
@@ -268,13 +272,13 @@ def _write_claims(
     now_us: int,
 ) -> None:
     if places:
-        connection.execute(_DELETE_CLAIMS, {"ids": list(places)})
+        change(connection, _DELETE_CLAIM, [{"id": name} for name in places])
     rows = [
         {"transaction_id": name, "token": token, "worker": worker, "claimed_us": now_us}
         for name in (*places, *fresh)
     ]
     if rows:
-        connection.execute(_INSERT_CLAIMS, rows)
+        change(connection, _INSERT_CLAIMS, rows)
 
 
 def _velocities(

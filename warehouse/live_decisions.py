@@ -10,6 +10,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 
 from warehouse.errors import StoreError
 from warehouse.live_claims import Claim, ClaimLostError
+from warehouse.live_engine import change, fetch
 from warehouse.live_schema import Head, claims, decisions, heads, outbox
 
 # Built once: putting a statement together costs more than SQLite needs to run it.
@@ -20,8 +21,7 @@ _MOVE_HEAD: Final = (
     .values(value=bindparam("sequence"), hash=bindparam("record_hash"))
 )
 _GIVE_UP: Final = delete(claims).where(
-    claims.c.token == bindparam("token"),
-    claims.c.transaction_id.in_(bindparam("ids", expanding=True)),
+    claims.c.token == bindparam("its_token"), claims.c.transaction_id == bindparam("id")
 )
 _INSERT_DECISIONS: Final = insert(decisions)
 _INSERT_RECORDS: Final = insert(outbox)
@@ -71,9 +71,8 @@ Seal = Callable[[Decision, int, bytes], SealedDecision]
 
 def decide(connection: Connection, made: Sequence[Decision], *, seal: Seal, now_us: int) -> list[bytes]:
     """Record decisions inside a durable transaction; see `LiveStore.decide`."""
-    head = connection.execute(_LOCK_HEAD).one()
+    ((sequence, previous_hash),) = fetch(connection, _LOCK_HEAD, {})
     _give_up_claims(connection, made)
-    sequence, previous_hash = int(head.value), bytes(head.hash)
     answers: list[bytes] = []
     decision_rows: list[dict[str, object]] = []
     outbox_rows: list[dict[str, object]] = []
@@ -98,20 +97,19 @@ def decide(connection: Connection, made: Sequence[Decision], *, seal: Seal, now_
                 "record_sequence": sequence,
             }
         )
-    connection.execute(_INSERT_DECISIONS, decision_rows)
-    connection.execute(_INSERT_RECORDS, outbox_rows)
-    connection.execute(_MOVE_HEAD, {"sequence": sequence, "record_hash": previous_hash})
+    change(connection, _INSERT_DECISIONS, decision_rows)
+    change(connection, _INSERT_RECORDS, outbox_rows)
+    change(connection, _MOVE_HEAD, [{"sequence": sequence, "record_hash": previous_hash}])
     return answers
 
 
 def _give_up_claims(connection: Connection, made: Sequence[Decision]) -> None:
-    by_token: dict[str, list[str]] = {}
-    for decision in made:
-        by_token.setdefault(decision.claim.token, []).append(decision.claim.transaction.transaction_id)
-    for token, names in by_token.items():
-        given_up = connection.execute(_GIVE_UP, {"token": token, "ids": names}).rowcount
-        if given_up != len(names):
-            raise ClaimLostError("another worker has taken over a claim that was being decided; try again")
+    held = [
+        {"its_token": decision.claim.token, "id": decision.claim.transaction.transaction_id}
+        for decision in made
+    ]
+    if change(connection, _GIVE_UP, held) != len(held):
+        raise ClaimLostError("another worker has taken over a claim that was being decided; try again")
 
 
 @dataclass(frozen=True)
