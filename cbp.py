@@ -134,7 +134,8 @@ def ingest(settings: Settings, files: tuple[Path, ...], mapping: str | None) -> 
     for file in report.files:
         batch = f"{file.batch} (already landed)" if file.already_landed else str(file.batch or "")
         table.add_row(file.file, f"{file.accepted:,}", f"{file.duplicates:,}", f"{file.quarantined:,}", batch)
-    console.print(table)
+    if report.files:
+        console.print(table)
     report.raise_on_failure()
 
 

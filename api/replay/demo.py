@@ -1,8 +1,8 @@
 """The main job end to end, on the embedded defaults, in a home of its own.
 
 Simulate; land all but the last day; build; materialize; train with the labels known by then; send the last
-day through the real server in event order; land and build again; compare what the decisions used with what dbt
-then computed.
+day through the real server in event order; land and build again; compare what the decisions used with what
+dbt then computed.
 """
 
 from __future__ import annotations
