@@ -1,0 +1,166 @@
+"""Training on a real home: simulated, ingested, built by dbt, joined by Feast."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+
+from ml import features
+from ml.bundles import promote, verify
+from ml.catalog import is_label_free
+from ml.errors import TrainingDataError
+from ml.scoring import Scorer
+from ml.training import TrainingResult, train
+from ml.training_data import read_training_data
+from warehouse.building import build
+from warehouse.ingest import ingest
+from warehouse.settings import Settings
+from warehouse.simulate import simulate
+
+PROTOCOL = {"name": "latest", "test_days": 7}
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    folder = tmp_path_factory.mktemp("training")
+    settings = Settings.from_environment(
+        {
+            "CBP_HOME": str(folder / "home"),
+            "CBP_MODELS": str(folder / "models"),
+            "CBP_REPORTS": str(folder / "reports"),
+        }
+    )
+    settings.create_folders()
+    raw = folder / "payments.parquet"
+    simulate(raw, customers=150, merchants=300, days=50, seed=1)
+    ingest(settings, [raw]).raise_on_failure()
+    build(settings)
+    features.apply(settings)
+    return settings
+
+
+@pytest.fixture(scope="module")
+def stages() -> list[tuple[str, int, int]]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def result(settings: Settings, stages: list[tuple[str, int, int]]) -> TrainingResult:
+    return train(settings, seed=7, progress=lambda *stage: stages.append(stage))
+
+
+def test_the_bundle_is_published_and_can_be_promoted(settings: Settings, result: TrainingResult) -> None:
+    assert result.bundle_dir.parent == settings.models_dir / "hybrid"
+    promote(settings, result.bundle_dir)
+    assert Scorer.load_promoted(settings).bundle.version == result.bundle_dir.name
+
+
+def test_the_protocol_is_the_mappings(result: TrainingResult) -> None:
+    assert result.protocol == "latest"
+    assert verify(result.bundle_dir).manifest.training.protocol["test_days"] == 7
+
+
+def test_rows_are_those_whose_labels_were_known(settings: Settings, result: TrainingResult) -> None:
+    training = verify(result.bundle_dir).manifest.training
+    with duckdb.connect(str(settings.published_file), read_only=True) as connection:
+        counts = connection.execute(
+            "select count(*), sum(is_fraud::int) from marts.fct_transactions "
+            "where event_us >= $start and event_us < $end and label_known_us <= $known_by",
+            {
+                "start": training.train_start_us,
+                "end": training.train_end_us,
+                "known_by": training.test_start_us,
+            },
+        ).fetchone()
+    assert counts == (result.train_rows, result.train_frauds)
+    assert training.train_end_us <= training.test_start_us
+    assert min(result.test_rows, result.train_frauds, result.test_frauds) > 0
+
+
+def test_fraud_is_found(result: TrainingResult) -> None:
+    assert result.evaluation.auc_roc > 0.6
+    assert result.evaluation.average_precision > 5 * result.test_frauds / result.test_rows
+
+
+def test_figures_are_reported_and_in_the_bundle(result: TrainingResult) -> None:
+    report = json.loads(result.metrics_path.read_text())
+    assert report["test"] == result.evaluation.as_dict()
+    assert report["test"] == verify(result.bundle_dir).manifest.metrics
+    assert report["version"] == result.bundle_dir.name
+    assert report["training"]["train_rows"] == result.train_rows
+
+
+def test_stages_are_told_in_order(result: TrainingResult, stages: list[tuple[str, int, int]]) -> None:
+    assert [done for _, done, _ in stages] == list(range(len(stages)))
+    assert stages[-1] == ("trained", len(stages) - 1, len(stages) - 1)
+
+
+def test_the_same_seed_gives_the_same_hash_in_another_folder(
+    settings: Settings, result: TrainingResult, tmp_path: Path
+) -> None:
+    elsewhere = replace(settings, models_dir=tmp_path / "models", reports_dir=tmp_path / "reports")
+    again = train(elsewhere, seed=7)
+    assert again.bundle_dir.name == result.bundle_dir.name
+    assert verify(again.bundle_dir).sha256 == verify(result.bundle_dir).sha256
+
+
+def test_every_feature_is_a_number_of_the_service_or_derived(result: TrainingResult) -> None:
+    specs = verify(result.bundle_dir).manifest.features
+    names = {feature.name for feature in specs}
+    assert {"amount_minor", "transaction_count_24h", "amount_over_amount_mean_30d"} <= names
+    assert not {name for name in names if name.endswith("_id") or name.startswith(("is_fraud", "label"))}
+    assert {feature.source for feature in specs} == {
+        "raw",
+        "velocity",
+        "profile",
+        "merchant_risk",
+        "category_risk",
+        "derived",
+    }
+    assert all(feature.description for feature in specs if feature.source != "raw")
+
+
+def test_the_detector_sees_no_labels(result: TrainingResult) -> None:
+    manifest = verify(result.bundle_dir).manifest
+    seen = {name for step in manifest.steps if step.output == "anomaly_score" for name in step.inputs}
+    labelled = {feature.name for feature in manifest.features if not is_label_free(feature)}
+    assert seen
+    assert labelled
+    assert not seen & labelled
+
+
+def test_the_budget_holds_on_the_days_it_was_chosen_on(settings: Settings, result: TrainingResult) -> None:
+    data = read_training_data(settings, protocol=PROTOCOL)
+    scores = Scorer.load(result.bundle_dir).outputs(data.matrix[data.part("calibration")])
+    alerts = int((scores["fraud_probability"] >= result.thresholds.review).sum())
+    assert len(scores["fraud_probability"]) == result.thresholds.calibration_rows
+    assert alerts <= result.thresholds.alert_budget * result.thresholds.calibration_days
+
+
+def test_an_earlier_present_changes_rows_but_not_their_features(settings: Settings) -> None:
+    now = read_training_data(settings, protocol=PROTOCOL)
+    before = read_training_data(
+        settings, protocol=PROTOCOL, as_of_us=now.split.windows.test_end_us + 86_400_000_000
+    )
+    assert before.split.windows.test_end_us < now.split.windows.test_end_us
+    ids_now = np.asarray(now.split.rows.column("transaction_id").to_pylist())
+    ids_before = np.asarray(before.split.rows.column("transaction_id").to_pylist())
+    _, rows_now, rows_before = np.intersect1d(ids_now, ids_before, return_indices=True)
+    assert len(rows_now) > 1000
+    assert now.matrix[rows_now].tobytes() == before.matrix[rows_before].tobytes()
+
+
+def test_a_home_without_a_warehouse_is_told_to_build(tmp_path: Path) -> None:
+    empty = Settings.from_environment({"CBP_HOME": str(tmp_path)})
+    with pytest.raises(TrainingDataError, match="cbp build"):
+        train(empty)
+
+
+def test_too_early_a_present_is_told_so(settings: Settings) -> None:
+    with pytest.raises(TrainingDataError, match="labelled history"):
+        train(settings, as_of_us=0)
