@@ -21,7 +21,7 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
-from warehouse.errors import InputError, UnreadableFileError
+from warehouse.errors import InputError, StoreError, UnreadableFileError
 from warehouse.raw_files import Compression, RawFormat, RawName
 from warehouse.text_records import Readable
 
@@ -121,12 +121,11 @@ def translate_errors(path: Path) -> Iterator[None]:
     """Turn what DuckDB and Arrow say of a broken file into an `UnreadableFileError`."""
     try:
         yield
-    except (
-        pa.ArrowInvalid,
-        duckdb.InvalidInputException,
-        duckdb.IOException,
-        duckdb.ConversionException,
-    ) as error:
+    except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException):
+        raise  # a fault of ours
+    except duckdb.OutOfMemoryException as error:
+        raise StoreError(f"{path.name} needs more memory, or disk below CBP_HOME: {error}") from error
+    except (pa.ArrowInvalid, duckdb.Error) as error:
         reason = " ".join(str(error).split())[:300]
         raise UnreadableFileError(
             f"{path.name} can't be read to its end ({reason}): nothing of it was taken, get it again"

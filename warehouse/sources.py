@@ -17,7 +17,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from warehouse.errors import InputError
+from warehouse.errors import InputError, UnreadableFileError
 from warehouse.field_sql import show_names
 from warehouse.quarantine import Reason
 from warehouse.raw_files import RawFormat, quote_literal
@@ -27,6 +27,7 @@ from warehouse.value_sql import RawColumn
 
 _MAX_COLUMNS: Final = 2_000
 _MAX_JSON_OBJECT_BYTES: Final = 64 << 20
+_RECORD: Final = "rtrim(content, e'\\r\\n')"
 _DELIMITERS: Final = ",;\t|"
 
 
@@ -74,13 +75,13 @@ def open_source(
     """
     if file.name.format is RawFormat.CSV:
         return _open_csv(file, delimiter)
-    if file.name.format is RawFormat.NDJSON:
-        return _open_ndjson(file, connection)
     # DuckDB takes a path for a pattern: the link's name has no bracket or star.
     link = folder / f"raw{''.join(file.path.suffixes[-2:]).lower()}"
     link.unlink(missing_ok=True)
     link.symlink_to(file.path.resolve())
     with translate_errors(file.path):
+        if file.name.format is RawFormat.NDJSON:
+            return _open_ndjson(file, connection)
         if file.name.format is RawFormat.JSON:
             return _open_json(file, link, connection)
         return _open_parquet(link, connection)
@@ -90,15 +91,14 @@ def _open_csv(file: RawFile, delimiter: str | None) -> Source:
     header, length, lines = _read_header(file)
     delimiter = delimiter or _guess_delimiter(header)
     names = _parse_header(file, header, delimiter)
-    record = "rtrim(content, e'\\r\\n')"
-    plain = f"string_split({record}, {quote_literal(delimiter)})"
-    quoted = _split_quoted(record, delimiter)
+    plain = f"string_split({_RECORD}, {quote_literal(delimiter)})"
+    quoted = _split_quoted(delimiter)
     split = f"case when contains(content, '\"') then {quoted} else {plain} end"
     fields = f"case when problem is null then {split} end"
     columns = {name: RawColumn(name, f"fields[{place}]") for place, name in enumerate(names, start=1)}
     scan = make_csv_scan(delimiter, columns=len(names))
     return Source(
-        columns, "content", _attach_records(file, scan, fields=fields, skip=length, first_line=lines + 1)
+        columns, _RECORD, _attach_records(file, scan, fields=fields, skip=length, first_line=lines + 1)
     )
 
 
@@ -109,14 +109,15 @@ def _read_header(file: RawFile) -> tuple[str, int, int]:
         length += len(line) + 1
         if not line.strip(BLANK):
             continue
-        if b"\r" in line.rstrip(b"\r"):
-            raise InputError(f"{file.path.name}: lines must end with LF or CRLF, not CR alone: convert them")
         try:
-            return line.rstrip(b"\r").decode("utf-8"), length, lines
+            header = line.rstrip(b"\r").decode("utf-8")
         except UnicodeDecodeError:
-            raise InputError(
+            raise UnreadableFileError(
                 f"{file.path.name}: the header is not UTF-8 text: save the file as UTF-8"
             ) from None
+        if "\r" in header:
+            raise InputError(f"{file.path.name}: lines must end with LF or CRLF, not CR alone: convert them")
+        return header, length, lines
     raise InputError(f"{file.path.name} holds blank lines only: expected a header")
 
 
@@ -144,14 +145,14 @@ def _check_names(names: list[str]) -> list[str]:
     return names
 
 
-def _split_quoted(record: str, delimiter: str) -> str:
+def _split_quoted(delimiter: str) -> str:
     """Split a well-formed record into fields and take off their quotes.
 
     A delimiter is put in front, so that each field is matched behind one and no match is empty.
     """
     escaped = f"\\{delimiter}" if delimiter == "|" else delimiter
     pattern = quote_literal(f'{escaped}("(?:[^"]|"")*"|[^{escaped}]*)')
-    pieces = f"regexp_extract_all({quote_literal(delimiter)} || {record}, {pattern}, 1)"
+    pieces = f"regexp_extract_all({quote_literal(delimiter)} || {_RECORD}, {pattern}, 1)"
     bare = "replace(substr(piece, 2, length(piece) - 2), '\"\"', '\"')"
     unquoted = f"case when starts_with(piece, '\"') then {bare} else piece end"
     return f"list_transform({pieces}, lambda piece: {unquoted})"
@@ -166,7 +167,7 @@ def _open_ndjson(file: RawFile, connection: duckdb.DuckDBPyConnection) -> Source
             f"{file.path.name}: no line is a JSON object: expected one object a line, or one array"
         )
     attach = _attach_records(file, scan_lines, fields=_extract_values(names), problem=_find_json_problem())
-    return Source(_name_json_columns(names), "rtrim(content, e'\\r\\n')", attach)
+    return Source(_name_json_columns(names), _RECORD, attach)
 
 
 def _open_json(file: RawFile, link: Path, connection: duckdb.DuckDBPyConnection) -> Source:
@@ -193,17 +194,18 @@ def _open_json(file: RawFile, link: Path, connection: duckdb.DuckDBPyConnection)
 def _list_keys(connection: duckdb.DuckDBPyConnection) -> list[str]:
     """List the keys of all objects in ``raw_rows``, in order of first appearance."""
     rows = connection.execute(
-        "select key from (select unnest(json_keys(content)) as key, line from raw_rows"
-        " where problem is null and json_valid(content)) group by key order by min(line), key"
+        "select key from (select unnest(case when json_valid(content) then json_keys(content) end) as key,"
+        " line from raw_rows where problem is null) group by key order by min(line), key"
         f" limit {_MAX_COLUMNS + 1}"
     ).fetchall()
     return _check_names([str(key) for (key,) in rows if key])
 
 
 def _find_json_problem() -> str:
-    is_object = "json_valid(content) and json_type(content) = 'OBJECT'"
+    # Only CASE keeps the look at the type from texts that are no JSON: DuckDB evaluates both sides of AND.
+    is_object = "case when json_valid(content) then json_type(content) = 'OBJECT' else false end"
     return (
-        f"case when problem is not null then problem::varchar when not coalesce({is_object}, false)"
+        f"case when problem is not null then problem::varchar when not {is_object}"
         f" then {quote_literal(Reason.NOT_A_JSON_OBJECT)} end"
     )
 
