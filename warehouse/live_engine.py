@@ -74,6 +74,20 @@ class LiveEngine:
         with _as_store_errors("written"), self._durable.begin() as connection:
             yield connection
 
+    @contextmanager
+    def calculating(self) -> Iterator[sqlite3.Connection]:
+        """Open SQLite for expressions over bound values: the store's own, else one in memory.
+
+        It reads no table, so which one it is makes no difference to a value.
+        """
+        if not self.is_sqlite:
+            with _as_store_errors("used to calculate"), closing(sqlite3.connect(":memory:")) as raw:
+                _prepare_sqlite(raw, None)
+                yield raw
+            return
+        with self.reading() as connection:
+            yield _sqlite_below(connection)
+
     def use_write_ahead_log(self) -> None:
         """Let readers and the writer work side by side (SQLite); the mode stays with the file."""
         if self.path is None:
@@ -188,8 +202,10 @@ def change(connection: Connection, statement: UpdateBase, rows: Sequence[Mapping
 
 def driver_connection(connection: Connection) -> sqlite3.Connection | None:
     """SQLite's own connection below `connection`; None on another database."""
-    if connection.dialect.name != "sqlite":
-        return None
+    return _sqlite_below(connection) if connection.dialect.name == "sqlite" else None
+
+
+def _sqlite_below(connection: Connection) -> sqlite3.Connection:
     if not connection.in_transaction():
         connection.begin()
     raw = connection.connection.driver_connection

@@ -20,7 +20,7 @@ from warehouse import live_claims, live_decisions, live_transfer
 from warehouse.errors import StoreError
 from warehouse.live_claims import Claim
 from warehouse.live_decisions import AuditHead, Decision, Seal
-from warehouse.live_engine import LiveEngine, driver_connection
+from warehouse.live_engine import LiveEngine
 from warehouse.live_events import Transaction
 from warehouse.live_schema import Head, events, heads, metadata
 from warehouse.settings import Settings
@@ -156,12 +156,9 @@ class LiveStore:
         columns = tuple(rows[0])
         statement = derived_statement(derived_sql, columns)
         derived = []
-        with self.reading() as connection:
-            raw = driver_connection(connection)
-            if raw is None:
-                raise StoreError("derived features are computed on SQLite; PostgreSQL is not supported yet")
+        with self._engine.calculating() as sqlite:
             for index, row in enumerate(rows):
-                cursor = raw.execute(statement, (index, *(row[name] for name in columns)))
+                cursor = sqlite.execute(statement, (index, *(row[name] for name in columns)))
                 values = cursor.fetchone()
                 names = [column[0] for column in cursor.description]
                 derived.append(dict(zip(names[1:], values[1:], strict=True)))

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import Connection, and_, delete, insert, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from warehouse.canonical import LABEL_SCHEMA, SOURCE_API, TRANSACTION_SCHEMA
@@ -68,11 +68,13 @@ def _insert_history(connection: Connection, part: pa.Table) -> int:
     statement = str(_insert_or_ignore(connection, tuple(columns)).compile(dialect=connection.dialect))
     if connection.dialect.paramstyle == "qmark":
         # The driver takes plain tuples: a dictionary a row costs more than the insert itself.
-        cursor = connection.connection.cursor()
-        cursor.executemany(statement, list(zip(*columns.values(), strict=True)))
-        return int(cursor.rowcount)
-    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    return int(connection.execute(_insert_or_ignore(connection, tuple(columns)), rows).rowcount)
+        connection.connection.cursor().executemany(statement, list(zip(*columns.values(), strict=True)))
+    else:
+        rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        connection.execute(_insert_or_ignore(connection, tuple(columns)), rows)
+    # Drivers don't agree on how many rows a bulk insert inserted.
+    inserted = select(func.count()).select_from(events).where(events.c.arrival_seq >= first_seq)
+    return int(connection.execute(inserted).scalar_one())
 
 
 def _insert_or_ignore(connection: Connection, columns: Sequence[str]) -> Any:
