@@ -90,7 +90,9 @@ def _product_error(error: CbpError) -> Response:
     if isinstance(error, _OPEN):
         return error_response(status, code, str(error))
     logger.error("%s: %s", type(error).__name__, error)
-    return error_response(status, code, "the service can't answer now: nothing was decided, try again")
+    return error_response(
+        status, code, "the service can't answer now: send the same again; what is decided stays"
+    )
 
 
 def _http_error(error: HTTPException) -> Response:
@@ -104,5 +106,5 @@ def _http_error(error: HTTPException) -> Response:
 def _unexpected_error(error: Exception) -> Response:
     logger.error("unexpected error", exc_info=error)
     return error_response(
-        HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "something went wrong; nothing was decided"
+        HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "something went wrong on our side; send the same again"
     )

@@ -230,7 +230,7 @@ class LiveStore:
     def events_after(self, seq: int) -> pa.Table:
         """Scored events with `arrival_seq` above `seq`, to be landed: `TRANSACTION_SCHEMA`.
 
-        `source_order` is the `arrival_seq`; the last row's is what `mark_landed_events` takes afterwards.
+        `source_order` is the `arrival_seq`; the last row's is what `mark_landed` takes afterwards.
         """
         return live_transfer.events_after(self._engine, seq)
 
