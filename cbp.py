@@ -175,17 +175,18 @@ def materialize(settings: Settings, until: int | None) -> None:
 
     Example: cbp materialize
     """
+    from api.clock import now_us
     from ml import features
     from warehouse.live_backfill import backfill_live_windows
 
-    until_us = int(datetime.now(UTC).timestamp()) * 1_000_000 if until is None else until
+    until_us = now_us() if until is None else until
     with _progress("materializing") as update:
         features.apply(settings)
         counts = features.materialize(
             settings, until_us=until_us, progress=lambda view, rows: update(advance=rows, what=view)
         )
     with _progress("loading live history") as update:
-        loaded = backfill_live_windows(settings, progress=update)
+        loaded = backfill_live_windows(settings, now_us=now_us(), progress=update)
     for view, rows in counts.items():
         console.print(f"{view}: {rows:,} rows online")
     console.print(f"live store: {loaded:,} transactions added")

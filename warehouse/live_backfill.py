@@ -9,17 +9,21 @@ import duckdb
 from warehouse.canonical import TRANSACTION_SCHEMA
 from warehouse.errors import BuildError
 from warehouse.live_store import LiveStore
-from warehouse.live_transfer import ALLOWED_LATENESS_US, LIVE_HORIZON_US
+from warehouse.live_transfer import ALLOWED_LATENESS_US, DECISION_RETENTION_US, LIVE_HORIZON_US
 from warehouse.settings import Settings
 
 
-def backfill_live_windows(settings: Settings, *, progress: Callable[[int], None] | None = None) -> int:
-    """Copy the last `live_horizon` plus allowed lateness of published transactions into the live store.
+def backfill_live_windows(
+    settings: Settings, *, now_us: int, progress: Callable[[int], None] | None = None
+) -> int:
+    """Copy the last `live_horizon` plus allowed lateness of published transactions; prune what lies behind.
 
     Parameters
     ----------
     settings : Settings
         The home; its warehouse must be published.
+    now_us : int
+        The clock, for decisions past their retention: UTC microseconds.
     progress : callable, optional
         Called with the number of rows done.
 
@@ -47,6 +51,13 @@ def backfill_live_windows(settings: Settings, *, progress: Callable[[int], None]
     store = LiveStore.open(settings)
     try:
         store.create_tables()
-        return store.backfill(recent, progress=progress)
+        added = store.backfill(recent, progress=progress)
+        newest_us = store.newest_event_us()
+        if newest_us is not None:
+            store.prune(
+                newest_us - LIVE_HORIZON_US - ALLOWED_LATENESS_US,
+                decided_before_us=now_us - DECISION_RETENTION_US,
+            )
+        return added
     finally:
         store.close()

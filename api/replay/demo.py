@@ -119,7 +119,7 @@ def run_demo(
     with stages("materialize"):
         features.apply(home)
         features.materialize(home, until_us=day_start_us)
-        backfill_live_windows(home)
+        backfill_live_windows(home, now_us=now_us())
     with stages("train"):
         training = train(home, as_of_us=day_start_us, seed=seed)
         bundles.promote(home, training.bundle_dir)

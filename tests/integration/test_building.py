@@ -16,12 +16,15 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sqlalchemy import select
 
 from warehouse.building import build, dbt_environment, run_dbt
 from warehouse.canonical import LABEL_SCHEMA, LABELS_FILE, TRANSACTION_SCHEMA, TRANSACTIONS_FILE
 from warehouse.errors import BuildError
 from warehouse.landing import publish_batch
+from warehouse.live_backfill import backfill_live_windows
 from warehouse.live_events import Transaction
+from warehouse.live_schema import events
 from warehouse.live_store import LiveStore
 from warehouse.settings import PROJECT_ROOT, Settings
 
@@ -63,6 +66,13 @@ def land(
 def published(settings: Settings, query: str) -> list[Any]:
     with duckdb.connect(str(settings.published_file), read_only=True) as connection:
         return connection.execute(query).fetchall()
+
+
+def live_events(store: LiveStore) -> list[dict[str, Any]]:
+    with store.reading() as connection:
+        return [
+            dict(row) for row in connection.execute(select(events).order_by(events.c.event_us)).mappings()
+        ]
 
 
 @pytest.fixture
@@ -189,3 +199,16 @@ def test_the_documentation_has_no_gap(settings: Settings) -> None:
         described = {column for column, detail in node["columns"].items() if detail["description"]}
         assert node["description"], name
         assert described == set(catalog["nodes"][name]["columns"]), name
+
+
+def test_the_live_store_gets_recent_history_and_loses_what_lies_behind(settings: Settings) -> None:
+    old, recent = payment(0), payment(4 * 60)
+    land(settings, "first", [old, payment(4 * 30), recent])
+    build(settings)
+    store = LiveStore.open(settings)
+    store.create_tables()
+    store.backfill(pa.Table.from_pylist([old], TRANSACTION_SCHEMA))
+    assert backfill_live_windows(settings, now_us=START_US) == 2
+    assert [row["transaction_id"] for row in live_events(store)] == ["t120", "t240"]
+    assert backfill_live_windows(settings, now_us=START_US) == 0
+    store.close()
