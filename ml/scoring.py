@@ -28,12 +28,11 @@ from ml.manifest import (
 )
 from ml.matrix import Float32Matrix, Float64Vector, rows_to_matrix
 from ml.reference import ReferenceStatistics
-from ml.thresholds import Thresholds
+from ml.thresholds import Decision, Thresholds
 from warehouse.settings import Settings
 
 __all__ = ["Bundle", "Explain", "Reason", "Score", "Scorer"]
 
-Decision = Literal["approve", "review", "decline"]
 Explain = Literal["all", "alerts", "none"]
 
 
@@ -170,7 +169,7 @@ class Scorer:
         outputs = self._graph.run(full)
         probabilities = outputs[self._manifest.probability].tolist()
         anomalies = None if self._manifest.anomaly is None else outputs[self._manifest.anomaly].tolist()
-        decisions = [self._decide(probability) for probability in probabilities]
+        decisions = [self.bundle.thresholds.decide(probability) for probability in probabilities]
         chosen = [
             index
             for index, decision in enumerate(decisions)
@@ -210,12 +209,6 @@ class Scorer:
                 [{key: given.get(key) for key in keys} for given in attributes], keys
             )
         return full
-
-    def _decide(self, probability: float) -> Decision:
-        thresholds = self.bundle.thresholds
-        if thresholds.decline is not None and probability >= thresholds.decline:
-            return "decline"
-        return "review" if probability >= thresholds.review else "approve"
 
     def _reasons(
         self,

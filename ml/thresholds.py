@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
+Decision = Literal["approve", "review", "decline"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Thresholds:
     calibration_rows: int
     calibration_days: float
 
-    def decide(self, probability: float) -> str:
+    def decide(self, probability: float) -> Decision:
         """Return 'decline', 'review' or 'approve'."""
         if self.decline is not None and probability >= self.decline:
             return "decline"

@@ -129,6 +129,22 @@ def test_every_feature_is_a_number_of_the_service_or_derived(result: TrainingRes
     assert all(feature.description for feature in specs if feature.source != "raw")
 
 
+def test_the_bundle_has_the_numeric_features_of_the_service(
+    settings: Settings, result: TrainingResult
+) -> None:
+    store = features.open_store(settings)
+    manifest = verify(result.bundle_dir).manifest
+    service = store.get_feature_service(manifest.service)
+    served = {
+        field.name: str(field.dtype)
+        for projection in service.feature_view_projections
+        for field in projection.features
+    }
+    numeric = {name for name, dtype in served.items() if dtype in {"Int64", "Float64", "Bool"}}
+    apart = {"raw", "derived", "attribute"}
+    assert {feature.name for feature in manifest.features if feature.source not in apart} == numeric
+
+
 def test_the_detector_sees_no_labels(result: TrainingResult) -> None:
     manifest = verify(result.bundle_dir).manifest
     seen = {name for step in manifest.steps if step.output == "anomaly_score" for name in step.inputs}
