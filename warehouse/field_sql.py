@@ -53,6 +53,8 @@ class Part:
         Names and SQL of texts, read off raw columns.
     values : dict
         Names and SQL of values, computed from texts, raw columns and earlier values.
+    maps : dict
+        Names and SQL of what is built from values at last.
     refusals : tuple of (Reason, str)
         Conditions, over texts and values, on which the row is refused.
     """
@@ -60,6 +62,7 @@ class Part:
     columns: tuple[str, ...] = ()
     texts: dict[str, str] = field(default_factory=dict)
     values: dict[str, str] = field(default_factory=dict)
+    maps: dict[str, str] = field(default_factory=dict)
     refusals: tuple[tuple[Reason, str], ...] = ()
 
 
@@ -255,23 +258,21 @@ def render_attributes(mapping: Mapping, columns: Raw) -> Part:
         _choose((ColumnRule(column=column),), columns, purpose=f"the attribute {name}")
     number_texts = {name: f"text_number_{place}" for place, name in enumerate(numbers)}
     plain_texts = {name: f"text_plain_{place}" for place, name in enumerate(texts)}
+    values = {f"number_{place}": read_double(text) for place, text in enumerate(number_texts.values())}
     refusals = [
-        (
-            Reason.ATTRIBUTE_NOT_A_NUMBER,
-            f"not {is_missing_number(text)} and not coalesce(isfinite({read_double(text)}), false)",
-        )
-        for text in number_texts.values()
+        (Reason.ATTRIBUTE_NOT_A_NUMBER, f"{value} is null and not {is_missing_number(text)}")
+        for value, text in zip(values, number_texts.values(), strict=True)
     ]
+    maps = {
+        "attributes_number": _render_map(dict(zip(numbers, values, strict=True)), "double"),
+        "attributes_text": _render_map(plain_texts, "varchar"),
+    }
     return Part(
         columns=(*numbers.values(), *texts.values()),
         texts={text: read_number_text(columns[numbers[name]]) for name, text in number_texts.items()}
         | {text: read_text(columns[texts[name]]) for name, text in plain_texts.items()},
-        values={
-            "attributes_number": _render_map(
-                {name: read_double(text) for name, text in number_texts.items()}, "double"
-            ),
-            "attributes_text": _render_map(plain_texts, "varchar"),
-        },
+        values=values,
+        maps=maps,
         refusals=tuple(refusals),
     )
 

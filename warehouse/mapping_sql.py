@@ -107,6 +107,7 @@ def render_mapping(mapping: Mapping, columns: Raw, *, content: str, content_sha2
 def _join_parts(parts: Sequence[Part], *, content: str) -> str:
     texts = {name: sql for part in parts for name, sql in part.texts.items()}
     values = {name: sql for part in parts for name, sql in part.values.items()}
+    maps = {name: sql for part in parts for name, sql in part.maps.items()}
     order = {reason: place for place, reason in enumerate(Reason)}
     refusals = sorted(
         (refusal for part in parts for refusal in part.refusals), key=lambda item: order[item[0]]
@@ -118,8 +119,12 @@ def _join_parts(parts: Sequence[Part], *, content: str) -> str:
         f"parsed as (select *{_list_columns(values)}\nfrom texts),\n"
         f"judged as (select *, {reason} from parsed)\n"
         f"select line, case when reason is not null then {content} end as content, reason, "
-        f"{', '.join(MAPPED_COLUMNS)}\nfrom judged"
+        f"{', '.join(_name(column, maps) for column in MAPPED_COLUMNS)}\nfrom judged"
     )
+
+
+def _name(column: str, maps: dict[str, str]) -> str:
+    return f"{maps[column]} as {column}" if column in maps else column
 
 
 def _list_columns(columns: dict[str, str]) -> str:

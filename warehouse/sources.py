@@ -17,12 +17,13 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from warehouse.csv_records import make_csv_scan
 from warehouse.errors import InputError, UnreadableFileError
 from warehouse.field_sql import show_names
 from warehouse.quarantine import Reason
 from warehouse.raw_files import RawFormat, quote_literal
 from warehouse.readers import BLANK, BOM, RawFile, open_stream, translate_errors
-from warehouse.text_records import RECORD_SCHEMA, Scan, make_csv_scan, read_records, scan_lines
+from warehouse.text_records import RECORD_SCHEMA, Scan, read_records, scan_lines
 from warehouse.value_sql import RawColumn
 
 _MAX_COLUMNS: Final = 2_000
@@ -91,9 +92,9 @@ def _open_csv(file: RawFile, delimiter: str | None) -> Source:
     header, length, lines = _read_header(file)
     delimiter = delimiter or _guess_delimiter(header)
     names = _parse_header(file, header, delimiter)
-    plain = f"string_split({_RECORD}, {quote_literal(delimiter)})"
+    plain = f"string_split(replace({_RECORD}, '\"', ''), {quote_literal(delimiter)})"
     quoted = _split_quoted(delimiter)
-    split = f"case when contains(content, '\"') then {quoted} else {plain} end"
+    split = f"case when needs_quotes then {quoted} else {plain} end"
     fields = f"case when problem is null then {split} end"
     columns = {name: RawColumn(name, f"fields[{place}]") for place, name in enumerate(names, start=1)}
     scan = make_csv_scan(delimiter, columns=len(names))

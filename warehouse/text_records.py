@@ -1,10 +1,8 @@
 """Text split into records, each with the physical line on which it begins, without a loop over rows.
 
 DuckDB's CSV reader knows no line numbers and hides damage (a stray quote swallows what follows), so the
-splitting is done here on whole blocks of bytes, and DuckDB gets the records. CSV follows RFC 4180: a
-quote opens a field right behind a delimiter or a line break and closes it right before one; inside,
-quotes are doubled. When a record of several lines breaks these rules or has the wrong number of columns,
-only its first line is given up, and reading goes on with the next line: one missing quote costs one row.
+splitting is done here on whole blocks of bytes, and DuckDB gets the records. What ends a record is up to the
+scan: a line break for NDJSON (`scan_lines`), `warehouse.csv_records` for CSV.
 """
 
 from __future__ import annotations
@@ -27,12 +25,12 @@ MAX_RECORD_BYTES: Final = 4 << 20
 
 _AFTER_DAMAGE_BYTES: Final = 64 << 10
 _GROWTH: Final = 4
-_NEWLINE, _RETURN, _QUOTE, _NUL = b'\n\r"\0'
+NEWLINE, RETURN, _NUL = b"\n\r\0"
 
 FINE: Final = 0
 BLANK: Final = 1
 _PROBLEMS: Final = (Reason.WRONG_QUOTES, Reason.WRONG_COLUMNS, Reason.NUL_BYTE, Reason.NOT_UTF8)
-_CODES: Final = {reason: code for code, reason in enumerate(_PROBLEMS, start=2)}
+CODES: Final = {reason: code for code, reason in enumerate(_PROBLEMS, start=2)}
 
 Bytes = NDArray[np.uint8]
 Places = NDArray[np.int64]
@@ -47,30 +45,98 @@ class Readable(Protocol):
 
 @dataclass(frozen=True)
 class Found:
-    """Complete records at the beginning of a block.
+    """Complete records at the beginning of a block; every array has shape ``(records,)``.
 
     Parameters
     ----------
-    starts : ndarray of int64, shape (records,)
+    starts : ndarray of int64
         Where each begins; it ends where the next begins.
-    newlines : ndarray of int64, shape (records,)
-        Line breaks in the block before each.
-    problems : ndarray of int8, shape (records,)
+    problems : ndarray of int8
         `FINE`, `BLANK` or the code of a reason.
-    consumed : int
-        Bytes that the records take.
-    consumed_newlines : int
-        Line breaks in those bytes.
+    needs_quotes : ndarray of bool
+        Whether a field holds a delimiter, a quote or a line break: without any, quotes can be dropped.
+    newlines : ndarray of int64
+        Line breaks in the block before each.
+    consumed, consumed_newlines : int
+        Bytes that the records take, and the line breaks in them.
     is_cut : bool
         Whether reading stopped behind a damaged line.
     """
 
     starts: Places
-    newlines: Places
     problems: NDArray[np.int8]
+    needs_quotes: NDArray[np.bool_]
+    newlines: Places
     consumed: int
     consumed_newlines: int
     is_cut: bool = False
+
+
+@dataclass(frozen=True)
+class Split:
+    """A block split into records.
+
+    Parameters
+    ----------
+    block : ndarray of uint8
+        The bytes.
+    breaks : ndarray of int64
+        Where line breaks are, also those inside of records.
+    ends : ndarray of int64, shape (records,)
+        Where each record ends, before its line break.
+    """
+
+    block: Bytes
+    breaks: Places
+    ends: Places
+
+    @property
+    def starts(self) -> Places:
+        """Where each record begins."""
+        return np.concatenate([np.zeros(min(self.ends.size, 1), dtype=np.int64), self.ends[:-1] + 1])
+
+    def find_owners(self, places: Places) -> Places:
+        """Find the records in which places of the block lie; places behind the last are left out."""
+        owners = np.searchsorted(self.ends, places)
+        return owners[owners < self.ends.size]
+
+    def find_common_problems(self) -> NDArray[np.int8]:
+        """Find blank records and those with a NUL byte."""
+        problems = np.zeros(self.ends.size, dtype=np.int8)
+        length = self.ends - self.starts
+        first = self.block[np.minimum(self.starts, self.block.size - 1)]
+        problems[(length == 0) | ((length == 1) & (first == RETURN))] = BLANK
+        problems[self.find_owners(np.flatnonzero(self.block == _NUL))] = CODES[Reason.NUL_BYTE]
+        return problems
+
+    def take_all(self, problems: NDArray[np.int8], needs_quotes: NDArray[np.bool_]) -> Found:
+        """Take all records."""
+        consumed = min(int(self.ends[-1]) + 1, self.block.size) if self.ends.size else 0
+        return Found(
+            starts=self.starts,
+            problems=problems,
+            needs_quotes=needs_quotes,
+            newlines=np.searchsorted(self.breaks, self.starts),
+            consumed=consumed,
+            consumed_newlines=int(np.searchsorted(self.breaks, consumed)),
+        )
+
+    def cut_behind_line(
+        self, damaged: int, problems: NDArray[np.int8], needs_quotes: NDArray[np.bool_]
+    ) -> Found:
+        """Take the records before a damaged one and its first line, which is given up."""
+        starts = self.starts[: damaged + 1]
+        newlines = np.searchsorted(self.breaks, starts)
+        lost = int(newlines[-1])
+        return Found(
+            starts=starts,
+            problems=np.append(problems[:damaged], np.int8(CODES[Reason.WRONG_QUOTES])),
+            needs_quotes=needs_quotes[: damaged + 1],
+            newlines=newlines,
+            consumed=int(self.breaks[lost]) + 1,
+            consumed_newlines=lost + 1,
+            is_cut=True,
+        )
 
 
 Scan = Callable[[Bytes, bool], Found]
@@ -79,21 +145,15 @@ Scan = Callable[[Bytes, bool], Found]
 
 def scan_lines(block: Bytes, is_last: bool) -> Found:
     """Find records that are lines."""
-    breaks = np.flatnonzero(block == _NEWLINE)
-    ends = _add_tail(breaks, block.size, is_last=is_last)
-    starts = _start_behind(ends)
-    problems = _find_common_problems(block, starts, ends)
-    return _assemble(starts, ends, problems, breaks, block.size)
+    breaks = np.flatnonzero(block == NEWLINE)
+    split = Split(block, breaks, add_tail(breaks, block.size, is_last=is_last))
+    return split.take_all(split.find_common_problems(), np.zeros(split.ends.size, dtype=np.bool_))
 
 
-def make_csv_scan(delimiter: str, *, columns: int) -> Scan:
-    """Make the scan for CSV with so many columns."""
-    separator = ord(delimiter)
-
-    def scan(block: Bytes, is_last: bool) -> Found:
-        return _scan_csv(block, is_last, separator=separator, columns=columns)
-
-    return scan
+def add_tail(ends: Places, size: int, *, is_last: bool) -> Places:
+    """End the last record where the text ends, line break or not."""
+    has_tail = is_last and size > (ends[-1] + 1 if ends.size else 0)
+    return np.append(ends, size) if has_tail else ends
 
 
 def read_records(stream: Readable, scan: Scan, *, first_line: int = 1) -> Iterator[pa.RecordBatch]:
@@ -134,9 +194,14 @@ def read_records(stream: Readable, scan: Scan, *, first_line: int = 1) -> Iterat
 
 
 RECORD_SCHEMA: Final = pa.schema(
-    [("line", pa.int64()), ("content", pa.string()), ("problem", pa.dictionary(pa.int8(), pa.string()))]
+    [
+        ("line", pa.int64()),
+        ("content", pa.string()),
+        ("problem", pa.dictionary(pa.int8(), pa.string())),
+        ("needs_quotes", pa.bool_()),
+    ]
 )
-"""Records: physical line on which it begins (from 1), text, and why it is malformed (null: it is not)."""
+"""Records: physical line on which it begins (from 1), text, why it is malformed (null: it is not)."""
 
 
 def _scan_blocks(data: Bytes, scan: Scan, *, is_last: bool) -> Iterator[Found]:
@@ -160,98 +225,14 @@ def _scan_blocks(data: Bytes, scan: Scan, *, is_last: bool) -> Iterator[Found]:
             return
 
 
-def _scan_csv(block: Bytes, is_last: bool, *, separator: int, columns: int) -> Found:
-    breaks = np.flatnonzero(block == _NEWLINE)
-    quotes = np.flatnonzero(block == _QUOTE)
-    separators = np.flatnonzero(block == separator)
-    if quotes.size:
-        outside = np.searchsorted(quotes, breaks) % 2 == 0
-        separators = separators[np.searchsorted(quotes, separators) % 2 == 0]
-        ends = _add_tail(breaks[outside], block.size, is_last=is_last)
-    else:
-        ends = _add_tail(breaks, block.size, is_last=is_last)
-    starts = _start_behind(ends)
-    problems = _find_common_problems(block, starts, ends)
-    found_columns = np.diff(np.searchsorted(separators, ends), prepend=0) + 1
-    problems[(problems == FINE) & (found_columns != columns)] = _CODES[Reason.WRONG_COLUMNS]
-    misplaced = _find_misplaced_quotes(block, quotes, separator=separator, is_last=is_last)
-    owner = np.searchsorted(ends, misplaced)
-    problems[owner[owner < ends.size]] = _CODES[Reason.WRONG_QUOTES]
-    lines = np.searchsorted(breaks, ends) - np.searchsorted(breaks, starts)
-    damaged = np.flatnonzero((problems != FINE) & (lines > 0))
-    if damaged.size:
-        return _cut_behind_line(int(damaged[0]), starts, problems, breaks)
-    return _assemble(starts, ends, problems, breaks, block.size)
-
-
-def _add_tail(ends: Places, size: int, *, is_last: bool) -> Places:
-    """End the last record where the text ends, line break or not."""
-    has_tail = is_last and size > (ends[-1] + 1 if ends.size else 0)
-    return np.append(ends, size) if has_tail else ends
-
-
-def _start_behind(ends: Places) -> Places:
-    return np.concatenate([np.zeros(min(ends.size, 1), dtype=np.int64), ends[:-1] + 1])
-
-
-def _find_common_problems(block: Bytes, starts: Places, ends: Places) -> NDArray[np.int8]:
-    """Find blank records and those with a NUL byte."""
-    problems = np.zeros(ends.size, dtype=np.int8)
-    length = ends - starts
-    problems[(length == 0) | ((length == 1) & (block[np.minimum(starts, block.size - 1)] == _RETURN))] = BLANK
-    nuls = np.flatnonzero(block == _NUL)
-    owner = np.searchsorted(ends, nuls)
-    problems[owner[owner < ends.size]] = _CODES[Reason.NUL_BYTE]
-    return problems
-
-
-def _find_misplaced_quotes(block: Bytes, quotes: Places, *, separator: int, is_last: bool) -> Places:
-    """Find quotes that open or close where none may; an unclosed last one counts."""
-    opening, closing = quotes[0::2], quotes[1::2]
-    before = np.where(opening > 0, block[opening - 1], _NEWLINE)
-    # A quote right behind a closing one makes a doubled pair: the field goes on.
-    may_open = (before == separator) | (before == _NEWLINE) | (before == _QUOTE)
-    at_end = closing + 1 >= block.size
-    after = np.where(at_end, _NEWLINE, block[np.minimum(closing + 1, block.size - 1)])
-    after_return = block[np.minimum(closing + 2, block.size - 1)]
-    returns = (after == _RETURN) & ((after_return == _NEWLINE) | (closing + 2 >= block.size))
-    may_close = (after == separator) | (after == _NEWLINE) | (after == _QUOTE) | returns
-    unclosed = quotes[-1:] if is_last and quotes.size % 2 else quotes[:0]
-    return np.concatenate([opening[~may_open], closing[~may_close], unclosed])
-
-
-def _assemble(starts: Places, ends: Places, problems: NDArray[np.int8], breaks: Places, size: int) -> Found:
-    consumed = min(int(ends[-1]) + 1, size) if ends.size else 0
-    return Found(
-        starts=starts,
-        newlines=np.searchsorted(breaks, starts),
-        problems=problems,
-        consumed=consumed,
-        consumed_newlines=int(np.searchsorted(breaks, consumed)),
-    )
-
-
-def _cut_behind_line(damaged: int, starts: Places, problems: NDArray[np.int8], breaks: Places) -> Found:
-    """Keep the records before a damaged one and its first line, which is given up."""
-    before = int(np.searchsorted(breaks, starts[damaged]))
-    problems[damaged] = _CODES[Reason.WRONG_QUOTES]
-    return Found(
-        starts=starts[: damaged + 1],
-        newlines=np.searchsorted(breaks, starts[: damaged + 1]),
-        problems=problems[: damaged + 1],
-        consumed=int(breaks[before]) + 1,
-        consumed_newlines=before + 1,
-        is_cut=True,
-    )
-
-
 def _give_up_first_line(block: Bytes) -> Found:
-    breaks = np.flatnonzero(block == _NEWLINE)
+    breaks = np.flatnonzero(block == NEWLINE)
     if not breaks.size:
         raise UnreadableFileError(
             f"a line is longer than {MAX_RECORD_BYTES:,} bytes: expected text with one row a line"
         )
-    return _cut_behind_line(0, np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int8), breaks)
+    split = Split(block, breaks, breaks[:1])
+    return split.cut_behind_line(0, np.zeros(1, dtype=np.int8), np.zeros(1, dtype=np.bool_))
 
 
 def _build_batch(data: bytes, found: Found, *, first: int, line: int) -> pa.RecordBatch:
@@ -261,7 +242,7 @@ def _build_batch(data: bytes, found: Found, *, first: int, line: int) -> pa.Reco
     problems = found.problems.copy()
     wrong = _find_invalid_utf8(content)
     if wrong:
-        problems[wrong] = _CODES[Reason.NOT_UTF8]
+        problems[wrong] = CODES[Reason.NOT_UTF8]
         content = _replace_invalid(content, wrong)
     names = pa.array([reason.value for reason in _PROBLEMS], pa.string())
     indices = pa.array(problems - 2, pa.int8(), mask=problems < 2)
@@ -269,6 +250,7 @@ def _build_batch(data: bytes, found: Found, *, first: int, line: int) -> pa.Reco
         pa.array(line + found.newlines, pa.int64()),
         content.cast(pa.string()),
         pa.DictionaryArray.from_arrays(indices, names),
+        pa.array(found.needs_quotes),
     ]
     batch = pa.record_batch(columns, schema=RECORD_SCHEMA)
     is_blank = problems == BLANK

@@ -10,9 +10,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from warehouse import text_records
+from warehouse.csv_records import make_csv_scan
 from warehouse.errors import UnreadableFileError
 from warehouse.quarantine import Reason
-from warehouse.text_records import make_csv_scan, read_records, scan_lines
+from warehouse.text_records import read_records, scan_lines
 
 Record = tuple[int, str, str | None]
 
