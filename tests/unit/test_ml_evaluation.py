@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.evaluation import card_precision_at_k, evaluate_scores, metrics_at_threshold, write_json
@@ -45,6 +45,7 @@ def slow_card_precision(rows: list[tuple[float, bool, str | None, int]], k: int)
     return sum(shares) / len(shares)
 
 
+@settings(deadline=None)
 @given(rows=ROWS, k=st.integers(1, 5))
 def test_card_precision_follows_the_handbooks_rule(
     rows: list[tuple[float, bool, str | None, int]], k: int

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.errors import FeatureRowError
@@ -19,6 +19,7 @@ INTEGERS = st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1))
 DOUBLES = st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False))
 
 
+@settings(deadline=None)
 @given(
     rows=st.lists(
         st.fixed_dictionaries(

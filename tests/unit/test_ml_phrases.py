@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.manifest import FeatureSpec
@@ -162,6 +162,7 @@ def test_a_missing_value_is_said_to_be_missing(name: str, sentence: str) -> None
     assert (phrase.text, phrase.value, phrase.normal) == (sentence, None, None)
 
 
+@settings(deadline=None)
 @given(
     row=st.dictionaries(
         st.sampled_from(sorted({*ROW, *(name for name, _, _ in SENTENCES)} - {"currency"})),

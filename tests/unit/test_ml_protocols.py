@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from ml.errors import TrainingDataError
@@ -18,14 +19,21 @@ HANDBOOK = Path(__file__).resolve().parents[3] / "shared" / "data" / "handbook_t
 LATEST = {"name": "latest"}
 
 
+SCHEMA = pa.schema(
+    [
+        ("transaction_id", pa.string()),
+        ("customer_id", pa.string()),
+        ("event_us", pa.int64()),
+        ("is_fraud", pa.bool_()),
+        ("label_known_us", pa.int64()),
+    ]
+)
+
+
 def world(rows: list[tuple[str, str | None, int, bool | None, int | None]]) -> duckdb.DuckDBPyConnection:
+    named = [dict(zip(SCHEMA.names, row, strict=True)) for row in rows]
     connection = duckdb.connect()
-    connection.execute(
-        "create table payments (transaction_id varchar, customer_id varchar, event_us bigint, "
-        "is_fraud boolean, label_known_us bigint)"
-    )
-    if rows:
-        connection.executemany("insert into payments values (?, ?, ?, ?, ?)", rows)
+    connection.register("payments", pa.Table.from_pylist(named, SCHEMA))
     return connection
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.thresholds import Thresholds, threshold_for_budget, threshold_for_precision
@@ -12,6 +12,7 @@ from ml.thresholds import Thresholds, threshold_for_budget, threshold_for_precis
 SCORES = st.lists(st.integers(0, 12).map(lambda value: value / 12), min_size=1, max_size=60)
 
 
+@settings(deadline=None)
 @given(scores=SCORES, days=st.integers(1, 7), budget=st.floats(0.2, 20))
 def test_alerts_stay_within_the_budget_and_no_lower_threshold_would(
     scores: list[float], days: int, budget: float
@@ -39,6 +40,7 @@ def test_a_budget_needs_days_and_alerts(days: float, budget: float) -> None:
         threshold_for_budget([0.5], days=days, alerts_per_day=budget)
 
 
+@settings(deadline=None)
 @given(rows=st.lists(st.tuples(st.integers(0, 8), st.booleans()), max_size=60), fewest=st.integers(1, 5))
 def test_the_precision_is_kept_by_the_lowest_threshold_that_can(
     rows: list[tuple[int, bool]], fewest: int
