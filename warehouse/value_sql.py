@@ -160,7 +160,8 @@ def read_amount(column: RawColumn, *, places: int, text: str) -> str:
     """
     value = column.expression
     by_digits = (
-        f"case when {_is_plain(text, places=places)} then {_shift_digits(text, places=places, rounds=True)}"
+        f"case when {_is_exact(text, places=places)} then {_join_digits(text)}"
+        f" when {_is_plain(text, places=places)} then {_shift_digits(text, places=places, rounds=True)}"
         f" when {is_number(text)} and not {is_negative(text)}"
         f" then {_shift_decimal(text, places=places, to='round')} end"
     )
@@ -178,6 +179,16 @@ def read_amount(column: RawColumn, *, places: int, text: str) -> str:
 def is_negative(text: str) -> str:
     """Say whether a number is below zero (minus zero is not)."""
     return f"regexp_matches({text}, '^-[0.]*[1-9]')"
+
+
+def _is_exact(text: str, *, places: int) -> str:
+    """Say whether a number has just so many places: by far the most do."""
+    fraction = rf"[.]\d{{{places}}}" if places else ""
+    return rf"regexp_full_match({text}, '\d{{1,{18 - places}}}{fraction}')"
+
+
+def _join_digits(text: str) -> str:
+    return f"cast(replace({text}, '.', '') as bigint)"
 
 
 def _is_plain(text: str, *, places: int) -> str:
@@ -252,7 +263,8 @@ def _read_count(rule: TimeRule, *, text: str) -> str:
     digits = _shift_digits(text, places=places, rounds=False)
     unsigned = f"ltrim({text}, '-')"
     count = (
-        f"case when {_is_plain(text, places=places)} then {digits}"
+        f"case when {_is_exact(text, places=places)} then {_join_digits(text)}"
+        f" when {_is_plain(text, places=places)} then {digits}"
         f" when {_is_plain(unsigned, places=places)} then -({digits})"
         f" when {is_number(text)} then {_shift_decimal(text, places=places, to='floor')} end"
     )
