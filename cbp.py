@@ -221,7 +221,7 @@ def train(settings: Settings, protocol: str | None, as_of: int | None, seed: int
     console.print(
         f"on the test days: AUC ROC {result.evaluation.auc_roc:.3f}, "
         f"average precision {result.evaluation.average_precision:.3f}, "
-        f"CP@100 {result.evaluation.card_precision_at_100:.3f}"
+        f"CP@100 {_figure(result.evaluation.card_precision_at_100)}"
     )
     if promote:
         bundles.promote(settings, result.bundle_dir)
@@ -360,7 +360,7 @@ def demo(settings: Settings, customers: int, merchants: int, days: int, seed: in
     table.add_row("tested on", f"{result.training.test_rows:,}, {result.training.test_frauds:,} frauds")
     table.add_row("AUC ROC", f"{report['auc_roc']:.3f}")
     table.add_row("average precision", f"{report['average_precision']:.3f}")
-    table.add_row("CP@100", f"{report['card_precision_at_100']:.3f}")
+    table.add_row("CP@100", _figure(report["card_precision_at_100"]))
     table.add_row("scored over HTTP", f"{report['scored']:,}, in event order")
     table.add_row("decisions", ", ".join(f"{count:,} {kind}" for kind, count in result.decisions.items()))
     table.add_row("frauds of that day", f"{result.caught} of {result.frauds} alerted")
@@ -399,6 +399,11 @@ def _live_store() -> Iterator[tuple[Any, Any, int]]:
         yield store, settings, now_us()
     finally:
         store.close()
+
+
+def _figure(value: float | None) -> str:
+    """Show a figure that may not exist: without customers there is no card precision."""
+    return "none" if value is None else f"{value:.3f}"
 
 
 def _instant(time_us: int | None) -> str:
