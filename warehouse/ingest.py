@@ -13,9 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import duckdb
+
 from warehouse.batch_files import write_labels, write_quarantine, write_report, write_transactions
 from warehouse.dedupe import Verdicts, count_repeated_contents, judge_rows
-from warehouse.errors import InputError
+from warehouse.errors import InputError, StoreError
 from warehouse.ingest_workspace import Workspace, open_workspace
 from warehouse.landing import Batch, ensure_landing, landing_lock, list_batches, publish_batch
 from warehouse.mapping_rules import Mapping as FileMapping
@@ -177,7 +179,7 @@ def _ingest_file(
     file = read_through(path)
     with landing_lock(settings), open_workspace(settings) as workspace:
         delimiter = mapping.delimiter if mapping else None
-        source = open_source(file, workspace.connection, folder=workspace.folder, delimiter=delimiter)
+        source = open_source(file, workspace.connection, delimiter=delimiter)
         chosen = mapping or recognise_mapping(source.columns)
         name = _name_batch(file, chosen)
         batches = list_batches(settings)
@@ -221,7 +223,12 @@ class _FileRun:
             reports.append(self._write(folder, verdicts))
             progress(path, "landing")
 
-        publish_batch(self.settings, name, write=write)
+        try:
+            publish_batch(self.settings, name, write=write)
+        except (OSError, duckdb.Error) as error:
+            raise StoreError(
+                f"{path.name} could not be landed ({error}): nothing was taken, see to CBP_HOME's disk"
+            ) from error
         return reports[0]
 
     def _map_rows(self) -> None:

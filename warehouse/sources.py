@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import duckdb
@@ -21,7 +20,7 @@ from warehouse.csv_records import make_csv_scan
 from warehouse.errors import InputError, UnreadableFileError
 from warehouse.field_sql import show_names
 from warehouse.quarantine import Reason
-from warehouse.raw_files import RawFormat, quote_literal
+from warehouse.raw_files import Compression, RawFormat, quote_literal
 from warehouse.readers import BLANK, BOM, RawFile, open_stream, translate_errors
 from warehouse.text_records import RECORD_SCHEMA, Scan, read_records, scan_lines
 from warehouse.value_sql import RawColumn
@@ -29,6 +28,11 @@ from warehouse.value_sql import RawColumn
 _MAX_COLUMNS: Final = 2_000
 _MAX_JSON_OBJECT_BYTES: Final = 64 << 20
 _RECORD: Final = "rtrim(content, e'\\r\\n')"
+_DUCKDB_NAMES: Final = {
+    Compression.NONE: "uncompressed",
+    Compression.GZIP: "gzip",
+    Compression.ZSTD: "zstd",
+}
 _DELIMITERS: Final = ",;\t|"
 
 
@@ -52,7 +56,7 @@ class Source:
 
 
 def open_source(
-    file: RawFile, connection: duckdb.DuckDBPyConnection, *, folder: Path, delimiter: str | None
+    file: RawFile, connection: duckdb.DuckDBPyConnection, *, delimiter: str | None = None
 ) -> Source:
     """Find a file's columns.
 
@@ -62,8 +66,6 @@ def open_source(
         Read through before.
     connection : duckdb.DuckDBPyConnection
         To look into the file with.
-    folder : Path
-        Private folder, for a link without special characters in its name.
     delimiter : str, optional
         Between the columns of a CSV; by default found in the header.
 
@@ -76,16 +78,12 @@ def open_source(
     """
     if file.name.format is RawFormat.CSV:
         return _open_csv(file, delimiter)
-    # DuckDB takes a path for a pattern: the link's name has no bracket or star.
-    link = folder / f"raw{''.join(file.path.suffixes[-2:]).lower()}"
-    link.unlink(missing_ok=True)
-    link.symlink_to(file.path.resolve())
     with translate_errors(file.path):
         if file.name.format is RawFormat.NDJSON:
             return _open_ndjson(file, connection)
         if file.name.format is RawFormat.JSON:
-            return _open_json(file, link, connection)
-        return _open_parquet(link, connection)
+            return _open_json(file, connection)
+        return _open_parquet(file, connection)
 
 
 def _open_csv(file: RawFile, delimiter: str | None) -> Source:
@@ -171,10 +169,12 @@ def _open_ndjson(file: RawFile, connection: duckdb.DuckDBPyConnection) -> Source
     return Source(_name_json_columns(names), _RECORD, attach)
 
 
-def _open_json(file: RawFile, link: Path, connection: duckdb.DuckDBPyConnection) -> Source:
+def _open_json(file: RawFile, connection: duckdb.DuckDBPyConnection) -> Source:
+    path = quote_literal(str(file.path))
+    compression = _DUCKDB_NAMES[file.name.compression]
     objects = (
         "select row_number() over () as line, cast(json as varchar) as content, null::varchar as problem"
-        f" from read_json_objects({quote_literal(str(link))}, format = 'array',"
+        f" from read_json_objects({path}, format = 'array', compression = '{compression}',"
         f" maximum_object_size = {_MAX_JSON_OBJECT_BYTES})"
     )
     connection.execute(f"create or replace temp view raw_rows as {objects}")
@@ -260,12 +260,11 @@ def _attach_records(
     return attach
 
 
-def _open_parquet(link: Path, connection: duckdb.DuckDBPyConnection) -> Source:
-    with pq.ParquetFile(link) as file:
-        names = _check_names(list(file.schema_arrow.names))
-    described = connection.execute(
-        f"describe select * from read_parquet({quote_literal(str(link))})"
-    ).fetchall()
+def _open_parquet(file: RawFile, connection: duckdb.DuckDBPyConnection) -> Source:
+    with pq.ParquetFile(file.path) as opened:
+        names = _check_names(list(opened.schema_arrow.names))
+    path = quote_literal(str(file.path))
+    described = connection.execute(f"describe select * from read_parquet({path})").fetchall()
     types = [str(row[1]) for row in described]
     # The file's own names could collide with ours, or with each other but for their case.
     columns = {name: RawColumn(name, f"value_{place}", types[place]) for place, name in enumerate(names)}
@@ -273,7 +272,7 @@ def _open_parquet(link: Path, connection: duckdb.DuckDBPyConnection) -> Source:
     # Row numbers that the reader gives keep it parallel; a column of that name must not be shadowed.
     has_own = any(name.lower() == "file_row_number" for name in names)
     option, place = ("", "") if has_own else (", file_row_number = true", ", place")
-    raw = f"(select * from read_parquet({quote_literal(str(link))}{option})) as raw({aliases}{place})"
+    raw = f"(select * from read_parquet({path}{option})) as raw({aliases}{place})"
     line = "row_number() over ()" if has_own else "place + 1"
     pairs = ", ".join(f"{quote_literal(name)}, {column.expression}" for name, column in columns.items())
 

@@ -48,6 +48,7 @@ _FAMILIES: Final = {
     "VARCHAR": Family.TEXT,
     "ENUM": Family.TEXT,
     "UUID": Family.TEXT,
+    "JSON": Family.TEXT,
     "TINYINT": Family.INTEGER,
     "SMALLINT": Family.INTEGER,
     "INTEGER": Family.INTEGER,

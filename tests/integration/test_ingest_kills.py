@@ -82,6 +82,20 @@ def test_kills_at_any_time_leave_all_or_nothing(settings: Settings, tmp_path: Pa
     assert list(work_folder(settings).iterdir()) == []
 
 
+def test_a_full_disk_lands_nothing_and_says_so(settings: Settings, tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "a.csv", make_payments(20_000))
+    limited = CHILD.replace(
+        "import os,",
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\nimport os,",
+    )
+    command = [sys.executable, "-c", limited, str(settings.home), str(file), "never"]
+    child = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert child.returncode == 1
+    assert "StoreError: a.csv could not be landed" in child.stderr
+    assert list_batches(settings) == []
+    assert ingest_one(settings, file).accepted == 20_000
+
+
 def test_runs_side_by_side_land_each_row_once(settings: Settings, tmp_path: Path) -> None:
     files = [write_csv(tmp_path / f"{number}.csv", make_payments(100 + number)) for number in range(4)]
     with ThreadPoolExecutor() as pool:

@@ -18,10 +18,10 @@ from warehouse.sources import open_source
 Rows = list[tuple[int, list[str | None]]]
 
 
-def read_rows(path: Path, *, delimiter: str | None = None) -> tuple[list[str], Rows]:
+def read_rows(path: Path) -> tuple[list[str], Rows]:
     """Read the columns and, per row, its line and values."""
     with duckdb.connect() as connection:
-        source = open_source(read_through(path), connection, folder=path.parent, delimiter=delimiter)
+        source = open_source(read_through(path), connection)
         source.attach(connection)
         values = ", ".join(column.expression for column in source.columns.values())
         rows = connection.execute(f"select line, problem, {values} from raw_rows order by line").fetchall()  # noqa: S608
