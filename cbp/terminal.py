@@ -1,0 +1,90 @@
+"""What all commands share: where they print, how they show progress, how they fail, and how they read times.
+
+Exit codes: 0 done, 1 the work failed, 2 the input was wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from warehouse.errors import CbpError, InputError
+
+# What a person watches goes to standard error, what a program reads goes to standard output.
+console = Console()
+watching = Console(stderr=True)
+
+
+class Commands(click.Group):
+    """A group that turns our errors into one line and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            _fail(error, 2)
+        except CbpError as error:
+            _fail(error, 1)
+
+
+def _fail(error: CbpError, code: int) -> None:
+    watching.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+    sys.exit(code)
+
+
+def _time_us(context: click.Context, parameter: click.Parameter, value: datetime | None) -> int | None:
+    del context, parameter
+    return None if value is None else int(value.replace(tzinfo=UTC).timestamp()) * 1_000_000
+
+
+def time_option(name: str, text: str) -> Callable[[Any], Any]:
+    """Make an option that takes a date or time and gives UTC microseconds."""
+    formats = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
+    return click.option(name, type=click.DateTime(formats), callback=_time_us, help=f"{text} (UTC).")
+
+
+@contextmanager
+def progress_bar(title: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """Show progress; the yielded function takes `done`, `total`, `what` or `advance`."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[what]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=watching, transient=True) as bar:
+        task = bar.add_task(title, total=total, what="")
+
+        def update(
+            done: int | None = None, total: int | None = None, what: str = "", advance: int | None = None
+        ) -> None:
+            bar.update(task, completed=done, total=total, what=what, advance=advance)
+
+        yield update
+
+
+def figure(value: float | None) -> str:
+    """Show a figure that may not exist: without customers there is no card precision."""
+    return "none" if value is None else f"{value:.3f}"
+
+
+def instant(time_us: int | None) -> str:
+    """Show an instant, UTC microseconds, as ISO 8601; nothing for None."""
+    return "" if time_us is None else datetime.fromtimestamp(time_us // 1_000_000, UTC).isoformat()
