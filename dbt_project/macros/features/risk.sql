@@ -1,10 +1,19 @@
 {#
     Daily snapshots of fraud risk per `entity` (a column of a transaction), from labels known by then (law 5): over the labels that became
     known in the last days, whatever the day of the payment. The entity's own rate is shrunk to the overall rate of the same window with
-    the weight of `risk_prior_weight` transactions.
+    the weight of `risk_prior_weight` transactions. CTEs of a model, the last one is `risk`.
 #}
-{% macro risk_snapshots(entity, prefix, windows) -%}
-with transactions as (
+{% macro risk_ctes(entity, prefix) -%}
+{%- set windows = var('risk_windows') -%}
+{%- set memory_days = window_days(windows[-1]) -%}
+snapshot_days as (
+
+    select * from {{ ref('int_snapshot_days') }}
+    {{ due_snapshot_days() }}
+
+),
+
+transactions as (
 
     select * from {{ ref('int_transactions__deduped') }}
 
@@ -12,13 +21,22 @@ with transactions as (
 
 label_changes as (
 
-    select * from {{ ref('int_labels__changes') }}
+    select
+        *,
+        {{ day_of('known_us') }} as day
+    from {{ ref('int_labels__changes') }}
+    where {{ seen_by_due_snapshots(day_of('known_us'), memory_days) }}
 
 ),
 
-snapshot_days as (
+frauds as (
 
-    select * from {{ ref('int_snapshot_days') }}
+    select
+        *,
+        {{ day_of('known_us') }} as known_day,
+        {{ day_of('cleared_us') }} as cleared_day
+    from {{ ref('int_frauds__spells') }}
+    where {{ seen_by_due_snapshots(day_of('known_us'), memory_days) }}
 
 ),
 
@@ -26,9 +44,8 @@ known_days as (
 
     select
         transactions.{{ entity }},
-        cast({{ day_of('label_changes.known_us') }} as bigint) as day,
-        sum(label_changes.label_change) as labels,
-        sum(label_changes.fraud_change) as frauds
+        label_changes.day,
+        sum(label_changes.label_change) as labels
     from label_changes
     inner join transactions
         on transactions.transaction_id = label_changes.transaction_id
@@ -37,45 +54,37 @@ known_days as (
 
 ),
 
-overall_days as (
-
-    select
-        day,
-        sum(labels) as labels,
-        sum(frauds) as frauds
-    from known_days
-    group by day
-
-),
-
-overall as (
-
-    select
-        snapshot_days.day
-        {%- for window in windows %},
-        sum(overall_days.labels) over last_{{ window }} as labels_{{ window }},
-        sum(overall_days.frauds) over last_{{ window }} as frauds_{{ window }}
-        {%- endfor %}
-    from snapshot_days
-    left join overall_days
-        on overall_days.day = snapshot_days.day
-    window
-        {%- for window in windows %}
-        last_{{ window }} as (
-            order by snapshot_days.day range between {{ window_days(window) - 1 }} preceding and current row
-        ){{ ',' if not loop.last }}
-        {%- endfor %}
-
-),
-
+-- A snapshot of each day from a label on, until the longest window has forgotten it.
 spans as (
 
     select
         {{ entity }},
-        min(day) as first_day,
-        max(day) + {{ window_days(windows[-1]) }} as last_day
+        unnest(range(
+            day,
+            least(coalesce(lead(day) over by_entity, day + {{ memory_days + 1 }}), day + {{ memory_days + 1 }})
+        )) as day
     from known_days
-    group by {{ entity }}
+    window by_entity as (partition by {{ entity }} order by day)
+
+),
+
+-- Frauds that are still held to be some at the day's end, and became known within the window.
+fraud_days as (
+
+    select
+        {{ entity }},
+        day
+        {%- for window in windows %},
+        count(*) filter (where day < known_day + {{ window_days(window) }}) as frauds_{{ window }}
+        {%- endfor %}
+    from (
+        select
+            {{ entity }},
+            known_day,
+            unnest(range(known_day, least(known_day + {{ memory_days }}, coalesce(cleared_day, known_day + {{ memory_days }})))) as day
+        from frauds
+    ) as known_frauds
+    group by {{ entity }}, day
 
 ),
 
@@ -83,47 +92,60 @@ windowed as (
 
     select
         spans.{{ entity }},
-        snapshot_days.day
+        spans.day
         {%- for window in windows %},
         cast(coalesce(sum(known_days.labels) over last_{{ window }}, 0) as bigint) as labels_{{ window }},
-        cast(coalesce(sum(known_days.frauds) over last_{{ window }}, 0) as bigint) as frauds_{{ window }}
+        cast(coalesce(fraud_days.frauds_{{ window }}, 0) as bigint) as frauds_{{ window }}
         {%- endfor %}
     from spans
-    inner join snapshot_days
-        on snapshot_days.day between spans.first_day and spans.last_day
     left join known_days
         on known_days.{{ entity }} = spans.{{ entity }}
-            and known_days.day = snapshot_days.day
+            and known_days.day = spans.day
+    left join fraud_days
+        on fraud_days.{{ entity }} = spans.{{ entity }}
+            and fraud_days.day = spans.day
     window
         {%- for window in windows %}
         last_{{ window }} as (
             partition by spans.{{ entity }}
-            order by snapshot_days.day
-            range between {{ window_days(window) - 1 }} preceding and current row
+            order by spans.day
+            {{ days_frame(window) }}
         ){{ ',' if not loop.last }}
         {%- endfor %}
 
 ),
 
-final as (
+-- Whoever has a label in a window has a row, so that the rows of a day add up to all labels of the windows.
+overall as (
+
+    select
+        windowed.day
+        {%- for window in windows %},
+        {{ double('sum(windowed.frauds_' ~ window ~ ')') }} / nullif({{ double('sum(windowed.labels_' ~ window ~ ')') }}, 0) as fraud_rate_{{ window }}
+        {%- endfor %}
+    from windowed
+    inner join snapshot_days
+        on snapshot_days.day = windowed.day
+    group by windowed.day
+
+),
+
+risk as (
 
     select
         windowed.{{ entity }},
-        {{ timestamp_of('(windowed.day + 1) * ' ~ day_us() ~ ' + ' ~ window_us(var('profile_lag'))) }} as event_timestamp
+        windowed.day,
+        {{ counts_from('windowed.day') }} as event_timestamp
         {%- for window in windows %},
         windowed.labels_{{ window }} as {{ prefix }}_label_count_{{ window }},
         windowed.frauds_{{ window }} as {{ prefix }}_fraud_count_{{ window }},
-        (
-            {{ double('windowed.frauds_' ~ window) }}
-            + {{ double(var('risk_prior_weight')) }}
-            * ({{ double('overall.frauds_' ~ window) }} / nullif({{ double('overall.labels_' ~ window) }}, 0))
-        ) / ({{ double('windowed.labels_' ~ window) }} + {{ double(var('risk_prior_weight')) }}) as {{ prefix }}_fraud_rate_{{ window }}
+        {{ shrunk(
+            'windowed.frauds_' ~ window, 'windowed.labels_' ~ window, 'overall.fraud_rate_' ~ window, double(var('risk_prior_weight'))
+        ) }} as {{ prefix }}_fraud_rate_{{ window }}
         {%- endfor %}
     from windowed
     inner join overall
         on overall.day = windowed.day
 
 )
-
-select * from final
 {%- endmacro %}

@@ -1,1 +1,10 @@
-{{ risk_snapshots('category', 'category_risk', ['1d', '7d', '14d', '30d']) }}
+with {{ risk_ctes('category', 'category_risk') }},
+
+final as (
+
+    select * exclude (day)
+    from risk
+
+)
+
+select * from final

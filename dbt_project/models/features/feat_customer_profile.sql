@@ -1,86 +1,105 @@
-{% set windows = ['30d', '90d'] %}
+{% set windows = var('profile_windows') %}
+{% set longest_days = window_days(windows[-1]) %}
 
-with customer_days as (
-
-    select * from {{ ref('int_customers__daily') }}
-
-),
-
-snapshot_days as (
+with snapshot_days as (
 
     select * from {{ ref('int_snapshot_days') }}
+    {{ due_snapshot_days() }}
 
 ),
 
-customer_spans as (
+customer_windows as (
+
+    select * from {{ ref('int_customers__windows') }}
+    where {{ seen_by_due_snapshots('day', 0) }}
+
+),
+
+customer_distributions as (
+
+    select * from {{ ref('int_customers__distributions') }}
+    where {{ seen_by_due_snapshots('day', 0) }}
+
+),
+
+population as (
+
+    select * from {{ ref('int_population__daily') }}
+    where {{ seen_by_due_snapshots('day', 0) }}
+
+),
+
+first_days as (
 
     select
         customer_id,
-        min(day) as first_day,
-        max(day) + {{ window_days(var('profile_memory')) }} as last_day
-    from customer_days
+        min(first_event_us) as first_event_us
+    from {{ ref('int_customers__daily') }}
     group by customer_id
 
 ),
 
--- A row per customer and day, with or without transactions on it: the snapshot at the day's end.
-snapshots as (
+frauds as (
 
     select
-        customer_spans.customer_id,
-        snapshot_days.day
-    from customer_spans
-    inner join snapshot_days
-        on snapshot_days.day between customer_spans.first_day and customer_spans.last_day
+        customer_id,
+        {{ day_of('known_us') }} as known_day,
+        {{ day_of('cleared_us') }} as cleared_day
+    from {{ ref('int_frauds__spells') }}
+    where {{ seen_by_due_snapshots(day_of('known_us'), longest_days) }}
 
 ),
 
-windowed as (
+-- Each fraud on the days on which it is held to be one, after it became known.
+fraud_days as (
 
     select
-        snapshots.customer_id,
-        snapshots.day,
-        min(customer_days.first_event_us) over ever as first_event_us,
-        max(customer_days.last_event_us) over ever as last_event_us
-        {%- for window in windows %},
-        cast(count(customer_days.day) over last_{{ window }} as bigint) as active_days_{{ window }},
-        cast(coalesce(sum(customer_days.transactions) over last_{{ window }}, 0) as bigint) as transactions_{{ window }},
-        cast(sum(customer_days.amount_sum) over last_{{ window }} as bigint) as amount_sum_{{ window }},
-        max(customer_days.amount_max) over last_{{ window }} as amount_max_{{ window }},
-        cast(sum(customer_days.squares_high) over last_{{ window }} as bigint) as squares_high_{{ window }},
-        cast(sum(customer_days.squares_middle) over last_{{ window }} as bigint) as squares_middle_{{ window }},
-        cast(sum(customer_days.squares_low) over last_{{ window }} as bigint) as squares_low_{{ window }},
-        cast(sum(customer_days.night_transactions) over last_{{ window }} as bigint) as night_transactions_{{ window }},
-        cast(sum(customer_days.weekend_transactions) over last_{{ window }} as bigint) as weekend_transactions_{{ window }}
-        {%- endfor %}
-    from snapshots
-    left join customer_days
-        on customer_days.customer_id = snapshots.customer_id
-            and customer_days.day = snapshots.day
-    window
-        ever as (partition by snapshots.customer_id order by snapshots.day)
-        {%- for window in windows %},
-        last_{{ window }} as (
-            partition by snapshots.customer_id
-            order by snapshots.day
-            range between {{ window_days(window) - 1 }} preceding and current row
-        )
-        {%- endfor %}
+        customer_id,
+        known_day,
+        unnest(range(known_day, least(known_day + {{ longest_days }}, coalesce(cleared_day, known_day + {{ longest_days }})))) as day
+    from frauds
 
 ),
 
-varied as (
+customer_frauds as (
 
     select
-        *,
-        (day + 1) * {{ day_us() }} as snapshot_us
+        customer_id,
+        day
         {%- for window in windows %},
+        count(*) filter (where day < known_day + {{ window_days(window) }}) as frauds_{{ window }}
+        {%- endfor %}
+    from fraud_days
+    group by customer_id, day
+
+),
+
+joined as (
+
+    select
+        customer_windows.*,
+        (customer_windows.day + 1) * {{ day_us() }} as snapshot_us,
+        first_days.first_event_us,
+        customer_distributions.* exclude (customer_id, day),
+        population.* exclude (day)
+        {%- for window in windows %},
+        cast(coalesce(customer_frauds.frauds_{{ window }}, 0) as bigint) as frauds_{{ window }},
         {{ variance(
             'amount_sum_' ~ window, 'transactions_' ~ window,
             'squares_high_' ~ window, 'squares_middle_' ~ window, 'squares_low_' ~ window
         ) }} as amount_variance_{{ window }}
         {%- endfor %}
-    from windowed
+    from customer_windows
+    inner join first_days
+        on first_days.customer_id = customer_windows.customer_id
+    inner join customer_distributions
+        on customer_distributions.customer_id = customer_windows.customer_id
+            and customer_distributions.day = customer_windows.day
+    inner join population
+        on population.day = customer_windows.day
+    left join customer_frauds
+        on customer_frauds.customer_id = customer_windows.customer_id
+            and customer_frauds.day = customer_windows.day
 
 ),
 
@@ -88,20 +107,47 @@ final as (
 
     select
         customer_id,
-        {{ timestamp_of('snapshot_us + ' ~ window_us(var('profile_lag'))) }} as event_timestamp,
+        {{ counts_from('day') }} as event_timestamp,
         {{ double('snapshot_us - first_event_us') }} / {{ double(day_us()) }} as profile_tenure_days,
         {{ double('snapshot_us - last_event_us') }} / {{ double(day_us()) }} as profile_recency_days
-        {%- for window in windows %},
-        transactions_{{ window }} as profile_transaction_count_{{ window }},
+        {%- for window in windows %}
+        {%- set transactions = 'transactions_' ~ window %},
+        {{ transactions }} as profile_transaction_count_{{ window }},
         active_days_{{ window }} as profile_active_days_{{ window }},
-        {{ double('transactions_' ~ window) }} / {{ double(window_days(window)) }} as profile_transactions_per_day_{{ window }},
-        {{ double('amount_sum_' ~ window) }} / nullif({{ double('transactions_' ~ window) }}, 0) as profile_amount_mean_{{ window }},
+        {{ double(transactions) }} / {{ double(window_days(window)) }} as profile_transactions_per_day_{{ window }},
+        {{ double('amount_sum_' ~ window) }} / nullif({{ double(transactions) }}, 0) as profile_amount_mean_{{ window }},
+        {{ shrunk(
+            'coalesce(usual_amount_sum_' ~ window ~ ', 0)', 'usual_transactions_' ~ window,
+            'amount_robust_mean_' ~ window, 'amount_prior_weight_' ~ window
+        ) }} as profile_amount_robust_mean_{{ window }},
+        {{ own_weight('usual_transactions_' ~ window, 'amount_prior_weight_' ~ window) }} as profile_amount_weight_{{ window }},
         sqrt(greatest(amount_variance_{{ window }}, 0)) as profile_amount_stddev_{{ window }},
+        amount_median_{{ window }} as profile_amount_median_{{ window }},
+        amount_p95_{{ window }} as profile_amount_p95_{{ window }},
         amount_max_{{ window }} as profile_amount_max_{{ window }},
-        {{ double('night_transactions_' ~ window) }} / nullif({{ double('transactions_' ~ window) }}, 0) as profile_night_share_{{ window }},
-        {{ double('weekend_transactions_' ~ window) }} / nullif({{ double('transactions_' ~ window) }}, 0) as profile_weekend_share_{{ window }}
+        {%- for part in var('parts_of_day') %}
+        {{ shrunk(
+            'coalesce(' ~ part ~ '_transactions_' ~ window ~ ', 0)', transactions,
+            part ~ '_share_' ~ window, 'part_of_day_prior_weight_' ~ window
+        ) }} as profile_{{ part }}_share_{{ window }},
         {%- endfor %}
-    from varied
+        {{ own_weight(transactions, 'part_of_day_prior_weight_' ~ window) }} as profile_part_of_day_weight_{{ window }},
+        {{ shrunk(
+            'coalesce(weekend_transactions_' ~ window ~ ', 0)', transactions,
+            'weekend_share_' ~ window, 'weekend_prior_weight_' ~ window
+        ) }} as profile_weekend_share_{{ window }},
+        {{ own_weight(transactions, 'weekend_prior_weight_' ~ window) }} as profile_weekend_weight_{{ window }},
+        case
+            when {{ transactions }} > 1
+                then {{ double('last_event_us - first_event_us_' ~ window) }} / {{ double(transactions ~ ' - 1') }} / {{ double('1000000') }}
+        end as profile_gap_seconds_mean_{{ window }},
+        {{ double('gap_max_us_' ~ window) }} / {{ double('1000000') }} as profile_gap_seconds_max_{{ window }},
+        merchants_{{ window }} as profile_merchant_distinct_{{ window }},
+        {{ double('top_merchant_transactions_' ~ window) }} / nullif({{ double('merchant_transactions_' ~ window) }}, 0) as profile_top_merchant_share_{{ window }},
+        category_entropy_{{ window }} as profile_category_entropy_{{ window }},
+        frauds_{{ window }} as profile_fraud_count_{{ window }}
+        {%- endfor %}
+    from joined
 
 )
 

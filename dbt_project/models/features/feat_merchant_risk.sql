@@ -1,1 +1,26 @@
-{{ risk_snapshots('merchant_id', 'merchant_risk', ['1d', '7d', '14d', '30d']) }}
+with {{ risk_ctes('merchant_id', 'merchant_risk') }},
+
+merchant_frauds as (
+
+    select * from {{ ref('int_merchants__frauds') }}
+
+),
+
+final as (
+
+    select
+        risk.* exclude (day)
+        {%- for window in var('risk_windows') %},
+        cast(coalesce(merchant_frauds.unexplained_{{ window }}, 0) as bigint) as merchant_risk_unexplained_count_{{ window }}
+        {%- endfor %},
+        merchant_frauds.run_frauds as merchant_risk_run_fraud_count,
+        {{ double('(risk.day + 1) * ' ~ day_us() ~ ' - merchant_frauds.run_first_us') }} / {{ double(day_us()) }} as merchant_risk_run_age_days,
+        {{ double('merchant_frauds.run_last_us - merchant_frauds.run_first_us') }} / {{ double(day_us()) }} as merchant_risk_run_length_days
+    from risk
+    left join merchant_frauds
+        on merchant_frauds.merchant_id = risk.merchant_id
+            and merchant_frauds.day = risk.day
+
+)
+
+select * from final

@@ -9,7 +9,7 @@ known_customers as (
     select
         *,
         {{ day_of('event_us') }} as day,
-        event_us % {{ day_us() }} < {{ window_us('6h') }} as is_night,
+        event_us % {{ day_us() }} // {{ window_us('1h') }} as hour,
         -- 1970-01-01 was a Thursday: days 2 and 3 of a week that starts there are Saturday and Sunday.
         {{ day_of('event_us') }} % 7 in (2, 3) as is_weekend
     from transactions
@@ -28,7 +28,9 @@ final as (
         cast({{ part_aggregate('squares_high', 'amount_minor') }} as bigint) as squares_high,
         cast({{ part_aggregate('squares_middle', 'amount_minor') }} as bigint) as squares_middle,
         cast({{ part_aggregate('squares_low', 'amount_minor') }} as bigint) as squares_low,
-        cast(count(*) filter (where is_night) as bigint) as night_transactions,
+        {%- for part, hours in var('parts_of_day').items() %}
+        cast(count(*) filter (where hour >= {{ hours[0] }} and hour < {{ hours[1] }}) as bigint) as {{ part }}_transactions,
+        {%- endfor %}
         cast(count(*) filter (where is_weekend) as bigint) as weekend_transactions,
         min(event_us) as first_event_us,
         max(event_us) as last_event_us

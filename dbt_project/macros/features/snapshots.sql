@@ -1,0 +1,23 @@
+{#
+    Daily snapshots are made for a range of days. Every snapshot model reads its days through `due_snapshot_days`, and its inputs no
+    further back than its longest window before the first of them.
+#}
+
+{# Condition on the days that are to be made, as a `where` clause; nothing: all of them. #}
+{% macro due_snapshot_days() -%}
+{%- endmacro %}
+
+{# Condition: the day is one that a snapshot among the CTE `snapshot_days` may look at, up to `days` before it. #}
+{% macro seen_by_due_snapshots(day, days) -%}
+    {{ day }} between (select min(snapshot_days.day) - {{ days }} from snapshot_days) and (select max(snapshot_days.day) from snapshot_days)
+{%- endmacro %}
+
+{# From when a day's snapshot counts: its end plus the lag. #}
+{% macro counts_from(day) -%}
+    {{ timestamp_of('(' ~ day ~ ' + 1) * ' ~ day_us() ~ ' + ' ~ window_us(var('profile_lag'))) }}
+{%- endmacro %}
+
+{# The frame of a window of whole days that ends with the snapshot's day. #}
+{% macro days_frame(window) -%}
+    range between {{ window_days(window) - 1 }} preceding and current row
+{%- endmacro %}

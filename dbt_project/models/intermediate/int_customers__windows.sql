@@ -1,0 +1,87 @@
+{% set sums = ['amount_sum', 'squares_high', 'squares_middle', 'squares_low', 'weekend_transactions'] %}
+{% for part in var('parts_of_day') %}{% do sums.append(part ~ '_transactions') %}{% endfor %}
+{% set memory_days = window_days(var('profile_memory')) %}
+
+with snapshot_days as (
+
+    select * from {{ ref('int_snapshot_days') }}
+    {{ due_snapshot_days() }}
+
+),
+
+customer_days as (
+
+    select * from {{ ref('int_customers__daily') }}
+    where {{ seen_by_due_snapshots('day', memory_days) }}
+
+),
+
+-- A day's snapshot is the last word until the customer's next day with a transaction, or until the memory ends. What comes
+-- later must not say whether there is a snapshot today.
+spans as (
+
+    select
+        customer_id,
+        last_event_us,
+        unnest(range(
+            day,
+            least(coalesce(lead(day) over by_customer, day + {{ memory_days + 1 }}), day + {{ memory_days + 1 }})
+        )) as day
+    from customer_days
+    window by_customer as (partition by customer_id order by day)
+
+),
+
+snapshots as (
+
+    select
+        spans.customer_id,
+        spans.day,
+        spans.last_event_us,
+        snapshot_days.day is not null as is_due
+    from spans
+    left join snapshot_days
+        on snapshot_days.day = spans.day
+
+),
+
+windowed as (
+
+    select
+        snapshots.customer_id,
+        snapshots.day,
+        snapshots.last_event_us,
+        snapshots.is_due
+        {%- for window in var('profile_windows') %},
+        cast(count(customer_days.day) over last_{{ window }} as bigint) as active_days_{{ window }},
+        cast(coalesce(sum(customer_days.transactions) over last_{{ window }}, 0) as bigint) as transactions_{{ window }},
+        {%- for column in sums %}
+        cast(sum(customer_days.{{ column }}) over last_{{ window }} as bigint) as {{ column }}_{{ window }},
+        {%- endfor %}
+        max(customer_days.amount_max) over last_{{ window }} as amount_max_{{ window }},
+        min(customer_days.first_event_us) over last_{{ window }} as first_event_us_{{ window }}
+        {%- endfor %}
+    from snapshots
+    left join customer_days
+        on customer_days.customer_id = snapshots.customer_id
+            and customer_days.day = snapshots.day
+    window
+        {%- for window in var('profile_windows') %}
+        last_{{ window }} as (
+            partition by snapshots.customer_id
+            order by snapshots.day
+            {{ days_frame(window) }}
+        ){{ ',' if not loop.last }}
+        {%- endfor %}
+
+),
+
+final as (
+
+    select * exclude (is_due)
+    from windowed
+    where is_due
+
+)
+
+select * from final

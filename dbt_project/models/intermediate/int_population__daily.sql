@@ -1,0 +1,112 @@
+{% set windows = var('profile_windows') %}
+{% set parts = var('parts_of_day') %}
+
+with snapshot_days as (
+
+    select * from {{ ref('int_snapshot_days') }}
+    {{ due_snapshot_days() }}
+
+),
+
+customer_windows as (
+
+    select * from {{ ref('int_customers__windows') }}
+    where {{ seen_by_due_snapshots('day', 0) }}
+
+),
+
+customer_distributions as (
+
+    select * from {{ ref('int_customers__distributions') }}
+    where {{ seen_by_due_snapshots('day', 0) }}
+
+),
+
+-- What each customer explains of the squares, as whole numbers.
+explained as (
+
+    select
+        customer_windows.*,
+        customer_distributions.* exclude (customer_id, day)
+        {%- for window in windows %},
+        {%- set hits = [] %}
+        {%- for part in parts %}{% do hits.append(part ~ '_transactions_' ~ window) %}{% endfor %}
+        {{ whole(explained_squares(['usual_amount_sum_' ~ window], 'usual_transactions_' ~ window)) }} as own_amount_squares_{{ window }},
+        {{ whole('usual_amount_squares_' ~ window) }} as amount_squares_{{ window }},
+        {{ whole(explained_squares(hits, 'transactions_' ~ window) ~ ' * ' ~ share_scale()) }} as own_part_squares_{{ window }},
+        {{ whole(explained_squares(
+            ['weekend_transactions_' ~ window, '(transactions_' ~ window ~ ' - weekend_transactions_' ~ window ~ ')'],
+            'transactions_' ~ window
+        ) ~ ' * ' ~ share_scale()) }} as own_weekend_squares_{{ window }}
+        {%- endfor %}
+    from customer_windows
+    inner join customer_distributions
+        on customer_distributions.customer_id = customer_windows.customer_id
+            and customer_distributions.day = customer_windows.day
+
+),
+
+summed as (
+
+    select
+        day
+        {%- for window in windows %},
+        count(*) filter (where transactions_{{ window }} > 0) as customers_{{ window }},
+        sum(usual_transactions_{{ window }}) as usual_transactions_{{ window }},
+        sum(cast(usual_transactions_{{ window }} as hugeint) * usual_transactions_{{ window }}) as usual_transactions_squared_{{ window }},
+        sum(cast(usual_amount_sum_{{ window }} as hugeint)) as usual_amount_sum_{{ window }},
+        sum(greatest(amount_squares_{{ window }} - own_amount_squares_{{ window }}, 0)) as amount_squares_within_{{ window }},
+        sum(own_amount_squares_{{ window }}) as own_amount_squares_{{ window }},
+        sum(transactions_{{ window }}) as transactions_{{ window }},
+        sum(cast(transactions_{{ window }} as hugeint) * transactions_{{ window }}) as transactions_squared_{{ window }},
+        {%- for part in parts %}
+        sum({{ part }}_transactions_{{ window }}) as {{ part }}_transactions_{{ window }},
+        {%- endfor %}
+        sum(own_part_squares_{{ window }}) as own_part_squares_{{ window }},
+        sum(weekend_transactions_{{ window }}) as weekend_transactions_{{ window }},
+        sum(own_weekend_squares_{{ window }}) as own_weekend_squares_{{ window }}
+        {%- endfor %}
+    from explained
+    group by day
+
+),
+
+final as (
+
+    select
+        day
+        {%- for window in windows %},
+        {%- set hits = [] %}
+        {%- for part in parts %}{% do hits.append(part ~ '_transactions_' ~ window) %}{% endfor %}
+        {%- set transactions = 'transactions_' ~ window %}
+        {{ double('usual_amount_sum_' ~ window) }} / nullif({{ double('usual_transactions_' ~ window) }}, 0) as amount_robust_mean_{{ window }},
+        {{ prior_weight(
+            'amount_squares_within_' ~ window,
+            'own_amount_squares_' ~ window,
+            explained_squares(['usual_amount_sum_' ~ window], 'usual_transactions_' ~ window),
+            'usual_transactions_' ~ window, 'usual_transactions_squared_' ~ window, 'customers_' ~ window
+        ) }} as amount_prior_weight_{{ window }},
+        {%- for part in parts %}
+        {{ double(part ~ '_transactions_' ~ window) }} / nullif({{ double(transactions) }}, 0) as {{ part }}_share_{{ window }},
+        {%- endfor %}
+        {{ prior_weight(
+            transactions ~ ' * ' ~ share_scale() ~ ' - own_part_squares_' ~ window,
+            'own_part_squares_' ~ window,
+            explained_squares(hits, transactions) ~ ' * ' ~ share_scale(),
+            transactions, 'transactions_squared_' ~ window, 'customers_' ~ window
+        ) }} as part_of_day_prior_weight_{{ window }},
+        {{ double('weekend_transactions_' ~ window) }} / nullif({{ double(transactions) }}, 0) as weekend_share_{{ window }},
+        {{ prior_weight(
+            transactions ~ ' * ' ~ share_scale() ~ ' - own_weekend_squares_' ~ window,
+            'own_weekend_squares_' ~ window,
+            explained_squares(
+                ['weekend_transactions_' ~ window, '(' ~ transactions ~ ' - weekend_transactions_' ~ window ~ ')'], transactions
+            ) ~ ' * ' ~ share_scale(),
+            transactions, 'transactions_squared_' ~ window, 'customers_' ~ window
+        ) }} as weekend_prior_weight_{{ window }}
+        {%- endfor %}
+    from summed
+
+)
+
+select * from final
