@@ -121,7 +121,7 @@ final as (
             'amount_robust_mean_' ~ window, 'amount_prior_weight_' ~ window
         ) }} as profile_amount_robust_mean_{{ window }},
         {{ own_weight('usual_transactions_' ~ window, 'amount_prior_weight_' ~ window) }} as profile_amount_weight_{{ window }},
-        sqrt(greatest(amount_variance_{{ window }}, 0)) as profile_amount_stddev_{{ window }},
+        sqrt(case when amount_variance_{{ window }} < 0 then 0 else amount_variance_{{ window }} end) as profile_amount_stddev_{{ window }},
         amount_median_{{ window }} as profile_amount_median_{{ window }},
         amount_p95_{{ window }} as profile_amount_p95_{{ window }},
         amount_max_{{ window }} as profile_amount_max_{{ window }},

@@ -31,8 +31,8 @@ numbered as (
         transaction_id,
         amount_minor,
         event_us - lag(event_us) over in_time as gap_us,
-        case when merchant_id is not null then dense_rank() over (partition by customer_id order by merchant_id) end as merchant,
-        case when category is not null then dense_rank() over (partition by customer_id order by category) end as category
+        cast(case when merchant_id is not null then dense_rank() over (partition by customer_id order by merchant_id) end as integer) as merchant,
+        cast(case when category is not null then dense_rank() over (partition by customer_id order by category) end as integer) as category
     from transactions
     window in_time as (partition by customer_id order by event_us, transaction_id)
 
@@ -95,7 +95,7 @@ counted as (
         amounts_{{ window }},
         list_aggregate(amounts_{{ window }}, 'quantile_disc', [0.5, 0.95]) as quantiles_{{ window }},
         list_max(gaps_us_{{ window }}) as gap_max_us_{{ window }},
-        list_sort(map_values(list_aggregate(merchants_{{ window }}, 'histogram'))) as merchant_counts_{{ window }},
+        map_values(list_aggregate(merchants_{{ window }}, 'histogram')) as merchant_counts_{{ window }},
         list_sort(map_values(list_aggregate(categories_{{ window }}, 'histogram'))) as category_counts_{{ window }}
         {%- endfor %}
     from sliced
@@ -126,9 +126,9 @@ final as (
         -- In the transactions' order, so that the sum has always the same bits.
         list_sum(list_transform(usual_amounts_{{ window }}, lambda amount: cast(amount as double) * cast(amount as double))) as usual_amount_squares_{{ window }},
         gap_max_us_{{ window }},
-        cast(len(merchant_counts_{{ window }}) as bigint) as merchants_{{ window }},
+        cast(coalesce(len(merchant_counts_{{ window }}), 0) as bigint) as merchants_{{ window }},
         cast(list_sum(merchant_counts_{{ window }}) as bigint) as merchant_transactions_{{ window }},
-        cast(merchant_counts_{{ window }}[-1] as bigint) as top_merchant_transactions_{{ window }},
+        cast(list_max(merchant_counts_{{ window }}) as bigint) as top_merchant_transactions_{{ window }},
         {{ entropy('category_counts_' ~ window) }} as category_entropy_{{ window }}
         {%- endfor %}
     from trimmed
