@@ -99,8 +99,8 @@ runs as (
 final as (
 
     select
-        merchant_id,
-        day,
+        coalesce(counted.merchant_id, runs.merchant_id) as merchant_id,
+        coalesce(counted.day, runs.day) as day,
         {%- for window in windows %}
         cast(coalesce(counted.unexplained_{{ window }}, 0) as bigint) as unexplained_{{ window }},
         {%- endfor %}
@@ -108,8 +108,10 @@ final as (
         runs.run_last_us,
         cast(runs.run_frauds as bigint) as run_frauds
     from counted
-    full join runs using (merchant_id, day)
-    where day in (select snapshot_days.day from snapshot_days)
+    full join runs
+        on runs.merchant_id = counted.merchant_id
+            and runs.day = counted.day
+    where coalesce(counted.day, runs.day) in (select snapshot_days.day from snapshot_days)
 
 )
 
