@@ -33,7 +33,7 @@ def result(settings: Settings) -> DemoResult:
 def test_no_value_differs_from_the_warehouse(result: DemoResult) -> None:
     assert result.comparison.examples == ()
     assert result.report["mismatched_values"] == result.report["missing"] == 0
-    assert result.report["values"] == result.report["scored"] * 101
+    assert result.report["values"] == result.report["scored"] * 140
 
 
 def test_every_payment_of_the_day_is_decided_and_recorded(result: DemoResult) -> None:
