@@ -23,6 +23,7 @@ _SOURCES: Final[Mapping[str, Source]] = {
 _DERIVED_ANALYSIS: Final = "derived_features"
 _COMPILED_ANALYSES: Final = "compiled/customer_behavior_profiling/dbt_project/analyses"
 _LABEL_SOURCES: Final = ("merchant_risk", "category_risk")
+_LABEL_PREFIXES: Final = (*_LABEL_SOURCES, "profile_fraud_")
 ATTRIBUTE_PREFIX: Final = "attribute."
 AMOUNT: Final = "amount_minor"
 
@@ -121,7 +122,7 @@ def attribute_spec(key: str) -> FeatureSpec:
 
 def is_label_free(spec: FeatureSpec) -> bool:
     """Return whether a feature says nothing of labels: a detector may see no other."""
-    return spec.source not in _LABEL_SOURCES and not spec.name.startswith(_LABEL_SOURCES)
+    return spec.source not in _LABEL_SOURCES and not spec.name.startswith(_LABEL_PREFIXES)
 
 
 def _source_of(node: Mapping[str, Any]) -> Source | None:
