@@ -9,7 +9,6 @@
 snapshot_days as (
 
     select * from {{ ref('int_snapshot_days') }}
-    {{ due_snapshot_days() }}
 
 ),
 
@@ -25,18 +24,7 @@ label_changes as (
         *,
         {{ day_of('known_us') }} as day
     from {{ ref('int_labels__changes') }}
-    where {{ seen_by_due_snapshots(day_of('known_us'), memory_days) }}
-
-),
-
-frauds as (
-
-    select
-        *,
-        {{ day_of('known_us') }} as known_day,
-        {{ day_of('cleared_us') }} as cleared_day
-    from {{ ref('int_frauds__spells') }}
-    where {{ seen_by_due_snapshots(day_of('known_us'), memory_days) }}
+    where {{ seen_by_snapshots(day_of('known_us'), memory_days) }}
 
 ),
 
@@ -68,25 +56,7 @@ spans as (
 
 ),
 
--- Frauds that are still held to be some at the day's end, and became known within the window.
-fraud_days as (
-
-    select
-        {{ entity }},
-        day
-        {%- for window in windows %},
-        count(*) filter (where day < known_day + {{ window_days(window) }}) as frauds_{{ window }}
-        {%- endfor %}
-    from (
-        select
-            {{ entity }},
-            known_day,
-            unnest(range(known_day, least(known_day + {{ memory_days }}, coalesce(cleared_day, known_day + {{ memory_days }})))) as day
-        from frauds
-    ) as known_frauds
-    group by {{ entity }}, day
-
-),
+{{ fraud_day_ctes(entity, windows) }},
 
 windowed as (
 
@@ -146,6 +116,48 @@ risk as (
     from windowed
     inner join overall
         on overall.day = windowed.day
+
+)
+{%- endmacro %}
+
+{#
+    Frauds per `entity` (a column of a transaction) and day that are still held to be some at the day's end, and became known within each
+    window. CTEs of a model that has the CTE `snapshot_days`, the last one is `fraud_days`.
+#}
+{% macro fraud_day_ctes(entity, windows) -%}
+{%- set memory_days = window_days(windows[-1]) -%}
+frauds as (
+
+    select
+        {{ entity }},
+        {{ day_of('known_us') }} as known_day,
+        {{ day_of('cleared_us') }} as cleared_day
+    from {{ ref('int_frauds__spells') }}
+    where {{ seen_by_snapshots(day_of('known_us'), memory_days) }}
+
+),
+
+-- Each fraud on the days on which it is held to be one, after it became known.
+known_frauds as (
+
+    select
+        {{ entity }},
+        known_day,
+        unnest(range(known_day, least(known_day + {{ memory_days }}, coalesce(cleared_day, known_day + {{ memory_days }})))) as day
+    from frauds
+
+),
+
+fraud_days as (
+
+    select
+        {{ entity }},
+        day
+        {%- for window in windows %},
+        count(*) filter (where day < known_day + {{ window_days(window) }}) as frauds_{{ window }}
+        {%- endfor %}
+    from known_frauds
+    group by {{ entity }}, day
 
 )
 {%- endmacro %}

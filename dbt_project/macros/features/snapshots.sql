@@ -1,14 +1,7 @@
-{#
-    Daily snapshots are made for a range of days. Every snapshot model reads its days through `due_snapshot_days`, and its inputs no
-    further back than its longest window before the first of them.
-#}
+{# What daily snapshots share. Each reads its inputs no further back than its longest window before the first of its days. #}
 
-{# Condition on the days that are to be made, as a `where` clause; nothing: all of them. #}
-{% macro due_snapshot_days() -%}
-{%- endmacro %}
-
-{# Condition: the day is one that a snapshot among the CTE `snapshot_days` may look at, up to `days` before it. #}
-{% macro seen_by_due_snapshots(day, days) -%}
+{# Condition: the day is one that a snapshot of the CTE `snapshot_days` may look at, up to `days` before it. #}
+{% macro seen_by_snapshots(day, days) -%}
     {{ day }} between (select min(snapshot_days.day) - {{ days }} from snapshot_days) and (select max(snapshot_days.day) from snapshot_days)
 {%- endmacro %}
 

@@ -1,31 +1,29 @@
 {% set windows = var('profile_windows') %}
-{% set longest_days = window_days(windows[-1]) %}
 
 with snapshot_days as (
 
     select * from {{ ref('int_snapshot_days') }}
-    {{ due_snapshot_days() }}
 
 ),
 
 customer_windows as (
 
     select * from {{ ref('int_customers__windows') }}
-    where {{ seen_by_due_snapshots('day', 0) }}
+    where {{ seen_by_snapshots('day', 0) }}
 
 ),
 
 customer_distributions as (
 
     select * from {{ ref('int_customers__distributions') }}
-    where {{ seen_by_due_snapshots('day', 0) }}
+    where {{ seen_by_snapshots('day', 0) }}
 
 ),
 
 population as (
 
     select * from {{ ref('int_population__daily') }}
-    where {{ seen_by_due_snapshots('day', 0) }}
+    where {{ seen_by_snapshots('day', 0) }}
 
 ),
 
@@ -39,40 +37,7 @@ first_days as (
 
 ),
 
-frauds as (
-
-    select
-        customer_id,
-        {{ day_of('known_us') }} as known_day,
-        {{ day_of('cleared_us') }} as cleared_day
-    from {{ ref('int_frauds__spells') }}
-    where {{ seen_by_due_snapshots(day_of('known_us'), longest_days) }}
-
-),
-
--- Each fraud on the days on which it is held to be one, after it became known.
-fraud_days as (
-
-    select
-        customer_id,
-        known_day,
-        unnest(range(known_day, least(known_day + {{ longest_days }}, coalesce(cleared_day, known_day + {{ longest_days }})))) as day
-    from frauds
-
-),
-
-customer_frauds as (
-
-    select
-        customer_id,
-        day
-        {%- for window in windows %},
-        count(*) filter (where day < known_day + {{ window_days(window) }}) as frauds_{{ window }}
-        {%- endfor %}
-    from fraud_days
-    group by customer_id, day
-
-),
+{{ fraud_day_ctes('customer_id', windows) }},
 
 joined as (
 
@@ -83,7 +48,7 @@ joined as (
         customer_distributions.* exclude (customer_id, day),
         population.* exclude (day)
         {%- for window in windows %},
-        cast(coalesce(customer_frauds.frauds_{{ window }}, 0) as bigint) as frauds_{{ window }},
+        cast(coalesce(fraud_days.frauds_{{ window }}, 0) as bigint) as frauds_{{ window }},
         {{ variance(
             'amount_sum_' ~ window, 'transactions_' ~ window,
             'squares_high_' ~ window, 'squares_middle_' ~ window, 'squares_low_' ~ window
@@ -97,9 +62,9 @@ joined as (
             and customer_distributions.day = customer_windows.day
     inner join population
         on population.day = customer_windows.day
-    left join customer_frauds
-        on customer_frauds.customer_id = customer_windows.customer_id
-            and customer_frauds.day = customer_windows.day
+    left join fraud_days
+        on fraud_days.customer_id = customer_windows.customer_id
+            and fraud_days.day = customer_windows.day
 
 ),
 

@@ -4,21 +4,20 @@
 with snapshot_days as (
 
     select * from {{ ref('int_snapshot_days') }}
-    {{ due_snapshot_days() }}
 
 ),
 
 customer_windows as (
 
     select * from {{ ref('int_customers__windows') }}
-    where {{ seen_by_due_snapshots('day', 0) }}
+    where {{ seen_by_snapshots('day', 0) }}
 
 ),
 
 transactions as (
 
     select * from {{ ref('int_transactions__deduped') }}
-    where customer_id is not null and {{ seen_by_due_snapshots(day_of('event_us'), memory_days) }}
+    where customer_id is not null and {{ seen_by_snapshots(day_of('event_us'), memory_days) }}
 
 ),
 

@@ -5,14 +5,13 @@
 with snapshot_days as (
 
     select * from {{ ref('int_snapshot_days') }}
-    {{ due_snapshot_days() }}
 
 ),
 
 customer_days as (
 
     select * from {{ ref('int_customers__daily') }}
-    where {{ seen_by_due_snapshots('day', memory_days) }}
+    where {{ seen_by_snapshots('day', memory_days) }}
 
 ),
 

@@ -5,7 +5,6 @@
 with snapshot_days as (
 
     select * from {{ ref('int_snapshot_days') }}
-    {{ due_snapshot_days() }}
 
 ),
 

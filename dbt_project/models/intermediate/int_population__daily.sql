@@ -4,21 +4,20 @@
 with snapshot_days as (
 
     select * from {{ ref('int_snapshot_days') }}
-    {{ due_snapshot_days() }}
 
 ),
 
 customer_windows as (
 
     select * from {{ ref('int_customers__windows') }}
-    where {{ seen_by_due_snapshots('day', 0) }}
+    where {{ seen_by_snapshots('day', 0) }}
 
 ),
 
 customer_distributions as (
 
     select * from {{ ref('int_customers__distributions') }}
-    where {{ seen_by_due_snapshots('day', 0) }}
+    where {{ seen_by_snapshots('day', 0) }}
 
 ),
 
