@@ -1,4 +1,4 @@
-"""Sources: the Parquet file in which each feature model lands."""
+"""Sources: the folder of Parquet files in which each feature model lands."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from feature_repo.manifest import EVENT_TIMESTAMP, FeatureModel
 
 
 def build_source(model: FeatureModel, features_dir: Path) -> FileSource:
-    """Source of one feature model: ``<features_dir>/<model>.parquet``."""
+    """Source of one feature model: ``<features_dir>/<model>/``."""
     return FileSource(
         name=model.name,
-        path=str(features_dir / f"{model.name}.parquet"),
+        path=str(features_dir / model.name),
         file_format=ParquetFormat(),
         timestamp_field=EVENT_TIMESTAMP,
         created_timestamp_column=model.created_timestamp,

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +15,12 @@ import duckdb
 import pyarrow as pa
 import yaml
 
-from warehouse.building import run_dbt
+from warehouse.building import dbt_environment, run_dbt
 from warehouse.live_events import Transaction, micro_degrees
 from warehouse.settings import PROJECT_ROOT, Settings
+from warehouse.velocity_parts import PartSpec, write_parts
 
+HISTORY_TABLE = "build.intermediate.int_transactions__deduped"
 COMPILED = Path("compiled") / "customer_behavior_profiling" / "dbt_project"
 DECLARATIONS: dict[str, Any] = yaml.safe_load((PROJECT_ROOT / "dbt_project.yml").read_text(encoding="utf-8"))[
     "vars"
@@ -60,10 +67,44 @@ class VelocityFeature:
 def compile_sql(home: Path) -> CompiledSql:
     """Compile the project's feature SQL in a home of its own."""
     settings = Settings.from_environment({"CBP_HOME": str(home)})
-    run_dbt(
-        settings, ["compile", "--select", "feat_transaction_velocity", "live_velocity", "derived_features"]
-    )
+    texts = ("feat_transaction_velocity", "live_velocity", "derived_features")
+    run_dbt(settings, ["compile", "--vars", "velocity_rendering: windows", "--select", *texts])
     return CompiledSql(settings.dbt_target_dir / COMPILED)
+
+
+@dataclass(frozen=True)
+class LoopedParts:
+    """The velocity model's text that reads what compiled loops wrote, and what they are to compute."""
+
+    history: str
+    spec: PartSpec
+    folder: Path
+
+    def writer(self, rows_per_slice: int) -> Callable[[duckdb.DuckDBPyConnection], object]:
+        """Return the hook that runs before the text."""
+        return lambda connection: write_parts(
+            connection, HISTORY_TABLE, self.spec, self.folder, rows_per_slice=rows_per_slice
+        )
+
+
+def looped_parts(home: Path) -> LoopedParts:
+    """Compile the velocity model for compiled loops in a home of its own."""
+    settings = Settings.from_environment({"CBP_HOME": str(home)})
+    arguments = ["compile", "--vars", "velocity_rendering: loops"]
+    run_dbt(settings, [*arguments, "--select", "feat_transaction_velocity"])
+    declared = subprocess.run(
+        [Path(sys.executable).with_name("dbt"), "--quiet", *arguments, "--inline", "{{ _parts_declared() }}"],
+        cwd=PROJECT_ROOT,
+        env=os.environ | dbt_environment(settings),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return LoopedParts(
+        CompiledSql(settings.dbt_target_dir / COMPILED).history,
+        PartSpec.from_dict(json.loads(declared.stdout)),
+        settings.velocity_parts_dir,
+    )
 
 
 def declared_features() -> list[VelocityFeature]:
@@ -90,8 +131,13 @@ def place_of(transaction: Transaction) -> int | None:
     return (latitude + 90_000_000) * 400_000_000 + longitude + 180_000_000
 
 
-def features_of_history(sql: str, transactions: list[Transaction]) -> dict[str, dict[str, Any]]:
-    """Run the compiled model over some transactions; returns its features by transaction id."""
+def features_of_history(
+    sql: str,
+    transactions: list[Transaction],
+    *,
+    before: Callable[[duckdb.DuckDBPyConnection], object] = lambda _: None,
+) -> dict[str, dict[str, Any]]:
+    """Run the compiled model over some transactions, after its hook; returns features by transaction id."""
     names = (
         "transaction_id",
         "customer_id",
@@ -108,6 +154,7 @@ def features_of_history(sql: str, transactions: list[Transaction]) -> dict[str, 
     with duckdb.connect() as connection:
         connection.register("given", table)
         connection.execute("attach ':memory:' as build; create schema build.intermediate")
-        connection.execute("create table build.intermediate.int_transactions__deduped as from given")
+        connection.execute(f"create table {HISTORY_TABLE} as from given")
+        before(connection)
         rows = connection.execute(sql).to_arrow_table().drop_columns(["event_timestamp"]).to_pylist()
     return {row.pop("transaction_id"): row for row in rows}

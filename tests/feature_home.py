@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from warehouse.feature_files import publish_files
 from warehouse.settings import Settings
 
 HOUR_US = 3_600_000_000
@@ -127,11 +128,10 @@ def write_manifest(settings: Settings, *models: Model) -> None:
 
 
 def write_features(settings: Settings, model: Model, rows: Mapping[str, list[Any]]) -> None:
-    """Write the feature file of a model, replaced as a whole."""
-    settings.features_dir.mkdir(parents=True, exist_ok=True)
-    path = settings.features_dir / f"{model.name}.parquet"
-    pq.write_table(model.table(rows), path.with_suffix(".incoming"))
-    path.with_suffix(".incoming").replace(path)
+    """Publish the rows of a model, replaced as a whole."""
+    with duckdb.connect() as connection:
+        connection.register("given", model.table(rows))
+        publish_files(connection, "given", settings.features_dir / model.name)
 
 
 def write_small_world(settings: Settings) -> None:

@@ -1,20 +1,28 @@
-"""dbt-duckdb plug-in: lays out a home before DuckDB opens its file, and publishes by rename.
+"""dbt-duckdb plug-in: lays out a home before DuckDB opens its file, and serves the project's hooks.
 
-Named in ``profiles.yml``; see dbt-duckdb's documentation, "Writing your own plugins".
+Named in ``profiles.yml``; see dbt-duckdb's documentation, "Writing your own plugins". A function that queries
+does so on a cursor of its own: it sees what is committed.
 """
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
+import json
 import os
 import shutil
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from dbt.adapters.duckdb.plugins import BasePlugin
 from duckdb import DuckDBPyConnection
 
+from warehouse.feature_files import publish_files
 from warehouse.landing import ensure_landing
 from warehouse.settings import Settings
+
+_LOOPS: Final = ("velocity_parts.py", "window_kernels.py")
 
 
 class Plugin(BasePlugin):
@@ -28,17 +36,22 @@ class Plugin(BasePlugin):
 
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
         """Register the functions that the project's hooks call."""
-        for name, function in {
-            "publish_feature": self._publish_feature,
-            "publish_manifest": self._publish_manifest,
-        }.items():
-            conn.create_function(name, function, ["VARCHAR"], "VARCHAR", side_effects=True)
+        self.connection = conn
+        text, number = "VARCHAR", "BIGINT"
+        for function, types, result in (
+            (self._publish_feature, [text, text], text),
+            (self._publish_manifest, [text], text),
+            (self._reason_for_windows, [text], text),
+            (self._write_velocity_parts, [text, text, number], number),
+            (self._discard_velocity_parts, [], text),
+            (_project_definition, [text], text),
+        ):
+            conn.create_function(function.__name__.lstrip("_"), function, types, result, side_effects=True)
 
-    def _publish_feature(self, model: str) -> str:
-        """Show a model's new Parquet file in place of the old one."""
-        return _rename(
-            self.settings.features_dir / f".{model}.incoming", self.settings.features_dir / f"{model}.parquet"
-        )
+    def _publish_feature(self, relation: str, model: str) -> str:
+        """Show a model's rows as files in place of the old ones."""
+        with self.connection.cursor() as cursor:
+            return str(publish_files(cursor, relation, self.settings.features_dir / model))
 
     def _publish_manifest(self, target_path: str) -> str:
         """Copy the manifest to where Feast looks for it, unless dbt has written it there."""
@@ -49,6 +62,47 @@ class Plugin(BasePlugin):
         incoming = published.with_name(".manifest.incoming")
         shutil.copyfile(manifest, incoming)
         return _rename(incoming, published)
+
+    def _reason_for_windows(self, declared: str) -> str:
+        """Say why velocity parts can't be computed by compiled loops; empty: they can."""
+        if importlib.util.find_spec("numba") is None:
+            return "numba is not installed"
+        from warehouse.velocity_parts import PartSpec, UnknownPartError
+
+        try:
+            PartSpec.from_dict(json.loads(declared))
+        except UnknownPartError as error:
+            return str(error)
+        return ""
+
+    def _write_velocity_parts(self, relation: str, declared: str, from_us: int) -> int:
+        """Compute the parts of the payments from an instant on by compiled loops; return their number."""
+        from warehouse.velocity_parts import PartSpec, write_parts
+
+        spec = PartSpec.from_dict(json.loads(declared))
+        with self.connection.cursor() as cursor:
+            return write_parts(cursor, relation, spec, self.settings.velocity_parts_dir, from_us=from_us)
+
+    def _discard_velocity_parts(self) -> str:
+        """Remove the parts that the model has read."""
+        shutil.rmtree(self.settings.velocity_parts_dir, ignore_errors=True)
+        return str(self.settings.velocity_parts_dir)
+
+
+@cache
+def _project_definition(project_folder: str) -> str:
+    """Hash what decides the models' content: SQL, declarations, and the compiled loops."""
+    project, warehouse = Path(project_folder), Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in (
+        project / "dbt_project.yml",
+        *sorted((project / "dbt_project" / "models").rglob("*.sql")),
+        *sorted((project / "dbt_project" / "macros").rglob("*.sql")),
+        *(warehouse / name for name in _LOOPS),
+    ):
+        content = path.read_bytes()
+        digest.update(f"{path.name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 def _rename(incoming: Path, published: Path) -> str:

@@ -33,8 +33,11 @@ def file_source(source: DataSource | None) -> FileSource:
 
 
 def files_of(source: FileSource, config: RepoConfig) -> list[Path]:
-    """Files of a source: the file itself, or all of a folder, sorted by path; none when it isn't there."""
-    path = Path(FileSource.get_uri_for_file_path(config.repo_path, source.path))
+    """Files of a source: the file itself, or all of a folder, sorted by path; none when it isn't there.
+
+    A symlink is resolved once: all files are of one version (see `warehouse.feature_files`).
+    """
+    path = Path(FileSource.get_uri_for_file_path(config.repo_path, source.path)).resolve()
     return sorted(path.glob("**/*.parquet")) if path.is_dir() else [path] if path.is_file() else []
 
 

@@ -54,13 +54,18 @@ class Settings:
 
     @property
     def features_dir(self) -> Path:
-        """Published Parquet file of each feature model, named after the model."""
+        """Published Parquet files of each feature model, in a folder named after the model."""
         return self.home / "features"
 
     @property
     def build_file(self) -> Path:
         """DuckDB file that dbt alone opens."""
         return self.home / "warehouse" / "build.duckdb"
+
+    @property
+    def velocity_parts_dir(self) -> Path:
+        """What compiled loops computed for the velocity model, while it is built."""
+        return self.home / "warehouse" / "velocity_parts"
 
     @property
     def published_file(self) -> Path:

@@ -11,3 +11,9 @@
 {% macro batch_of(filename) -%}
     split_part({{ filename }}, '/', -2)
 {%- endmacro %}
+
+{# The newest batch of a relation, as a literal: files of older batches are not even opened. #}
+{% macro newest_batch(relation) -%}
+    {%- set found = run_query("select coalesce(max(batch), '') from " ~ relation) if execute -%}
+    '{{ found.columns[0].values()[0] if execute }}'
+{%- endmacro %}

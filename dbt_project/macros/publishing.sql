@@ -1,11 +1,6 @@
-{# A feature model's Parquet file: written aside, then renamed, so that a reader sees the old one or the new one. #}
-{% macro copy_feature_to_parquet(relation) -%}
-    copy (select * from {{ relation }} order by event_timestamp)
-    to '{{ home_folder() }}/features/.{{ relation.identifier }}.incoming' (format parquet, compression zstd)
-{%- endmacro %}
-
+{# Hook, after the commit: shows readers a feature model's rows as Parquet files, all old or all new. #}
 {% macro publish_feature(relation) -%}
-    select publish_feature('{{ relation.identifier }}')
+    select publish_feature('{{ relation }}', '{{ relation.identifier }}')
 {%- endmacro %}
 
 {# Leaves the manifest in the home, wherever dbt writes its artefacts. #}

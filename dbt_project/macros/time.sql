@@ -32,3 +32,8 @@
     {%- else -%} {{ var('as_of_us') }}
     {%- endif -%}
 {%- endmacro %}
+
+{# Later than any event, and low enough that a window or a day may be added or taken off. #}
+{% macro end_of_time_us() -%}
+    4611686018427387904
+{%- endmacro %}

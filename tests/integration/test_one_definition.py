@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from compiled_sql import (
     CompiledSql,
+    LoopedParts,
     VelocityFeature,
     compile_sql,
     declared_features,
     features_of_history,
+    looped_parts,
     place_of,
 )
 from hypothesis import HealthCheck, given
@@ -157,6 +159,23 @@ def live_values(sql: str, home: Any, arrivals: list[list[Transaction]]) -> dict[
         }
     finally:
         store.close()
+
+
+@pytest.fixture(scope="module")
+def looped(tmp_path_factory: pytest.TempPathFactory) -> LoopedParts:
+    return looped_parts(tmp_path_factory.mktemp("looped"))
+
+
+@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(history=histories(), rows_per_slice=st.sampled_from([1, 3, 100]))
+def test_compiled_loops_and_window_functions_agree(
+    compiled: CompiledSql, looped: LoopedParts, history: list[Transaction], rows_per_slice: int
+) -> None:
+    by_windows = features_of_history(compiled.history, history)
+    by_loops = features_of_history(looped.history, history, before=looped.writer(rows_per_slice))
+    for name, values in by_windows.items():
+        for feature, value in values.items():
+            assert same_bits(by_loops[name][feature], value), (name, feature)
 
 
 def same_bits(left: Any, right: Any) -> bool:

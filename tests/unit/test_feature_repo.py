@@ -39,7 +39,7 @@ def test_views_have_the_columns_types_and_meanings_of_the_contract(tmp_path: Pat
     assert (profile.ttl, profile.online, profile.entities) == (timedelta(days=7), True, ["customer"])
     assert [field.name for field in profile.entity_columns] == ["customer_id"]
     assert profile.batch_source is not None
-    assert profile.batch_source.path == str(tmp_path / "home" / "features" / "feat_customer_profile.parquet")
+    assert profile.batch_source.path == str(tmp_path / "home" / "features" / "feat_customer_profile")
     assert profile.batch_source.timestamp_field == "event_timestamp"
     assert views["transaction_velocity"].online is False
     assert views["merchant_risk"].ttl == timedelta(0)

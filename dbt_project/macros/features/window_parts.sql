@@ -22,15 +22,25 @@
     {%- endif -%}
 {%- endmacro %}
 
-{# All parts, as columns. #}
-{% macro window_parts() -%}
+{# All parts as columns, over all rows of a relation. #}
+{% macro windowed_parts(relation) -%}
+    select
+        transaction_id,
+        event_us,
+        place,
+        {{ _window_parts() | indent(8) }}
+    from {{ relation }}
+    window
+        {{ _window_definitions() | indent(8) }}
+{%- endmacro %}
+
+{% macro _window_parts() -%}
     {%- for part in velocity_parts() %}
     {{ window_part(part) }} as {{ part.name }}{{ ',' if not loop.last }}
     {%- endfor %}
 {%- endmacro %}
 
-{# The windows that the columns name. #}
-{% macro window_definitions() -%}
+{% macro _window_definitions() -%}
     {%- set definitions = [] -%}
     {%- for entity in velocity_entities() -%}
         {%- for window in velocity_windows(entity) -%}

@@ -1,6 +1,15 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='append',
+    post_hook="{{ record_build() }}",
+) }}
+
 with transactions as (
 
     select * from {{ ref('stg_landing__transactions') }}
+    {%- if is_incremental() %}
+    where batch > {{ newest_batch(this) }}
+    {%- endif %}
 
 ),
 
@@ -12,6 +21,18 @@ first_landed as (
     qualify row_number() over (partition by transaction_id order by batch, source_order) = 1
 
 ),
+{%- if is_incremental() %}
+
+-- Lower batches are here already, and win.
+unknown as (
+
+    select first_landed.*
+    from first_landed
+    anti join {{ this }} as known
+        on known.transaction_id = first_landed.transaction_id
+
+),
+{%- endif %}
 
 final as (
 
@@ -35,7 +56,7 @@ final as (
         ingested_us,
         source,
         batch
-    from first_landed
+    from {{ 'unknown' if is_incremental() else 'first_landed' }}
 
 )
 

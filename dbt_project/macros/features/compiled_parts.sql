@@ -1,0 +1,56 @@
+{#
+    Parts over history, by compiled loops (warehouse/velocity_parts.py): the same values as window functions give, many times faster. A hook
+    has them computed into Parquet files, which the model reads; the expressions that finish features stay the one text.
+#}
+
+{# Whether parts are computed by compiled loops: `auto` takes them where every part has one. #}
+{% macro is_compiled() %}
+    {% set rendering = var('velocity_rendering') %}
+    {% if rendering not in ('auto', 'loops', 'windows') %}
+        {{ exceptions.raise_compiler_error("expected velocity_rendering auto, loops or windows, got '" ~ rendering ~ "'") }}
+    {% endif %}
+    {% if not execute or rendering == 'windows' or model.resource_type == 'unit_test' %}
+        {{ return(false) }}
+    {% endif %}
+    {% set reason = run_query("select reason_for_windows('" ~ _parts_declared() ~ "')").columns[0].values()[0] %}
+    {% if reason and rendering == 'loops' %}
+        {{ exceptions.raise_compiler_error("velocity_rendering is loops, but " ~ reason) }}
+    {% elif reason %}
+        {% do log("Velocity by window functions: " ~ reason) %}
+    {% endif %}
+    {{ return(not reason) }}
+{% endmacro %}
+
+{# Hook: computes the parts of the payments that are due. #}
+{% macro compute_due_parts(transactions) -%}
+    {%- if is_compiled() -%}
+    select write_velocity_parts(
+        '{{ transactions }}', '{{ _parts_declared() }}', {{ first_due_us(transactions) if is_incremental() else '-' ~ end_of_time_us() }}
+    )
+    {%- endif -%}
+{%- endmacro %}
+
+{# What the hook wrote: the columns of `windowed_parts`. #}
+{% macro compiled_parts() -%}
+    select * from read_parquet('{{ home_folder() }}/warehouse/velocity_parts/*.parquet')
+{%- endmacro %}
+
+{# Hook: the parts are needed no longer. #}
+{% macro discard_parts() -%}
+    select discard_velocity_parts()
+{%- endmacro %}
+
+{# Parts and the keys of their entities, as JSON. #}
+{% macro _parts_declared() %}
+    {% set entities = {} %}
+    {% for entity in velocity_entities() %}
+        {% do entities.update({entity: var('entities')[entity]['keys']}) %}
+    {% endfor %}
+    {% set parts = [] %}
+    {% for part in velocity_parts() %}
+        {% do parts.append({
+            'name': part.name, 'part': part.part, 'column': part.column, 'entity': part.entity, 'window_us': window_us(part.window)
+        }) %}
+    {% endfor %}
+    {{ return(tojson({'entities': entities, 'parts': parts})) }}
+{% endmacro %}
