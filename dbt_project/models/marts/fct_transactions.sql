@@ -1,6 +1,22 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='delete+insert',
+    unique_key='transaction_id',
+    on_schema_change='fail',
+    post_hook="{{ record_build(transactions=ref('int_transactions__deduped'), labels=ref('int_labels__changes')) }}",
+) }}
+
 with transactions as (
 
     select * from {{ ref('int_transactions__deduped') }}
+    {%- if is_incremental() %}
+    where batch > {{ consumed('transactions_batch') }}
+        or transaction_id in (
+            select labels.transaction_id
+            from {{ ref('int_labels__changes') }} as labels
+            where labels.batch > {{ consumed('labels_batch') }}
+        )
+    {%- endif %}
 
 ),
 
