@@ -41,7 +41,7 @@
 {# What decides the content of models: the project's SQL, and variables given for this run that are not just about this run. #}
 {% macro definition() -%}
     {%- set given = {} -%}
-    {%- for name, value in invocation_args_dict.get('vars', {}).items() if name not in ('as_of_us', 'velocity_rendering') -%}
+    {%- for name, value in invocation_args_dict.get('vars', {}).items() if name not in ('as_of_us', 'velocity_rendering', 'snapshot_batch_transactions') -%}
         {%- do given.update({name: value}) -%}
     {%- endfor -%}
     md5(project_definition('{{ flags.PROJECT_DIR }}') || '{{ local_md5(tojson(given, sort_keys=true)) }}')

@@ -8,20 +8,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from landed_rows import land
 from sqlalchemy import select
 
 from warehouse.building import build, dbt_environment, run_dbt
-from warehouse.canonical import LABEL_SCHEMA, LABELS_FILE, TRANSACTION_SCHEMA, TRANSACTIONS_FILE
+from warehouse.canonical import TRANSACTION_SCHEMA
 from warehouse.errors import BuildError
-from warehouse.landing import publish_batch
 from warehouse.live_backfill import backfill_live_windows
 from warehouse.live_events import Transaction
 from warehouse.live_schema import events
@@ -47,20 +45,6 @@ def payment(number: int, *, amount_minor: int = 1_000) -> dict[str, Any]:
         "source": "file",
         "source_order": number,
     }
-
-
-def land(
-    settings: Settings, name: str, rows: list[dict[str, Any]], labels: Sequence[dict[str, Any]] = ()
-) -> None:
-    """Land rows as a batch."""
-
-    def write(folder: Path) -> None:
-        pq.write_table(pa.Table.from_pylist(rows, TRANSACTION_SCHEMA), folder / TRANSACTIONS_FILE)
-        # Nullable, so that a test can land what ingest never would.
-        schema = pa.schema([field.with_nullable(True) for field in LABEL_SCHEMA])
-        pq.write_table(pa.Table.from_pylist(list(labels), schema), folder / LABELS_FILE)
-
-    publish_batch(settings, name, write=write)
 
 
 def published(settings: Settings, query: str) -> list[Any]:

@@ -1,5 +1,17 @@
 {# What daily snapshots share. Each reads its inputs no further back than its longest window before the first of its days. #}
 
+{#
+    Condition on the days that are to be made, as a `where` clause: those that the materialization `daily` is about to make, all of them
+    where it isn't running. What tells which days are due is something that the model depends on.
+#}
+{% macro due_snapshot_days() -%}
+    {%- if model.resource_type != 'unit_test' -%}
+        {%- do ref('int_transactions__deduped') -%}
+        {%- do ref('int_labels__changes') -%}
+    {%- endif -%}
+    where day between coalesce(getvariable('first_due_day'), -{{ end_of_time_us() }}) and coalesce(getvariable('last_due_day'), {{ end_of_time_us() }})
+{%- endmacro %}
+
 {# Condition: the day is one that a snapshot of the CTE `snapshot_days` may look at, up to `days` before it. #}
 {% macro seen_by_snapshots(day, days) -%}
     {{ day }} between (select min(snapshot_days.day) - {{ days }} from snapshot_days) and (select max(snapshot_days.day) from snapshot_days)

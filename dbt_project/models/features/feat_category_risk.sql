@@ -1,3 +1,5 @@
+{{ config(materialized='daily') }}
+
 with {{ risk_ctes('category', 'category_risk') }},
 
 final as (

@@ -1,8 +1,11 @@
+{{ config(materialized='daily') }}
+
 {% set windows = var('profile_windows') %}
 
 with snapshot_days as (
 
     select * from {{ ref('int_snapshot_days') }}
+    {{ due_snapshot_days() }}
 
 ),
 

@@ -1,3 +1,5 @@
+{{ config(materialized='daily') }}
+
 with {{ risk_ctes('merchant_id', 'merchant_risk') }},
 
 merchant_frauds as (

@@ -1,9 +1,12 @@
+{{ config(materialized='daily') }}
+
 {% set windows = var('profile_windows') %}
 {% set memory_days = window_days(var('profile_memory')) %}
 
 with snapshot_days as (
 
     select * from {{ ref('int_snapshot_days') }}
+    {{ due_snapshot_days() }}
 
 ),
 

@@ -1,3 +1,5 @@
+{{ config(materialized='daily') }}
+
 {% set sums = ['amount_sum', 'squares_high', 'squares_middle', 'squares_low', 'weekend_transactions'] %}
 {% for part in var('parts_of_day') %}{% do sums.append(part ~ '_transactions') %}{% endfor %}
 {% set memory_days = window_days(var('profile_memory')) %}
@@ -5,6 +7,7 @@
 with snapshot_days as (
 
     select * from {{ ref('int_snapshot_days') }}
+    {{ due_snapshot_days() }}
 
 ),
 

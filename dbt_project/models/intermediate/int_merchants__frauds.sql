@@ -1,3 +1,5 @@
+{{ config(materialized='daily') }}
+
 {% set windows = var('risk_windows') %}
 {% set longest_days = window_days(windows[-1]) %}
 {% set memory_days = window_days(var('fraud_run_memory')) %}
@@ -5,6 +7,7 @@
 with snapshot_days as (
 
     select * from {{ ref('int_snapshot_days') }}
+    {{ due_snapshot_days() }}
 
 ),
 

@@ -1,9 +1,12 @@
+{{ config(materialized='daily') }}
+
 {% set windows = var('profile_windows') %}
 {% set parts = var('parts_of_day') %}
 
 with snapshot_days as (
 
     select * from {{ ref('int_snapshot_days') }}
+    {{ due_snapshot_days() }}
 
 ),
 
