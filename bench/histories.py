@@ -1,0 +1,119 @@
+"""Homes for benchmarks of the build: payments that have landed, and how long dbt's models took."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from bench.measuring import Run, run_program
+from warehouse.building import dbt_environment
+from warehouse.canonical import LABELS_FILE, TRANSACTIONS_FILE
+from warehouse.landing import list_batches, publish_batch
+from warehouse.settings import PROJECT_ROOT, Settings
+
+HANDBOOK = PROJECT_ROOT.parent / "shared" / "data" / "handbook_transactions.parquet"
+CUSTOMERS, MERCHANTS, DAYS = 5_000, 10_000, 183
+_BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Built:
+    """One run of dbt.
+
+    Parameters
+    ----------
+    seconds : Mapping of str to float
+        Execution time by model, as dbt reports it: its own start is apart.
+    run : Run
+        The whole program.
+    """
+
+    seconds: Mapping[str, float]
+    run: Run
+
+    @property
+    def model_seconds(self) -> float:
+        """Execution time of all models."""
+        return sum(self.seconds.values())
+
+
+def open_home(folder: Path) -> Settings:
+    """Lay out an empty home."""
+    settings = Settings.from_environment({"CBP_HOME": str(folder)})
+    settings.create_folders()
+    return settings
+
+
+def land_published_data(settings: Settings) -> dict[str, object]:
+    """Land the handbook's payments, or as many simulated ones where its file isn't; says which."""
+    if not HANDBOOK.is_file():
+        return land_simulated(settings)
+    _cbp(settings, "ingest", str(HANDBOOK), "--mapping", "handbook")
+    return {"simulated": True, "file": HANDBOOK.name}
+
+
+def land_simulated(settings: Settings, *, times: float = 1) -> dict[str, object]:
+    """Land simulated payments: `times` the customers and merchants of the published data."""
+    world = {"customers": round(CUSTOMERS * times), "merchants": round(MERCHANTS * times), "days": DAYS}
+    raw = settings.home / "payments.parquet"
+    _cbp(settings, "simulate", str(raw), *(f"--{name}={number}" for name, number in world.items()))
+    _cbp(settings, "ingest", str(raw))
+    raw.unlink()
+    return {"simulated": True, **world}
+
+
+def land_part(whole: Settings, settings: Settings, name: str, condition: str) -> None:
+    """Land those of another home's payments, with their labels, that meet a condition."""
+    publish_batch(settings, name, write=lambda folder: _write_part(whole, folder, condition))
+
+
+def dbt_run(settings: Settings, *arguments: str, environment: Mapping[str, str] | None = None) -> Built:
+    """Run ``dbt run`` in a home."""
+    run = run_program(
+        [str(_BIN / "dbt"), "run", "--project-dir", str(PROJECT_ROOT), *arguments],
+        dbt_environment(settings) | {"DBT_PROFILES_DIR": str(PROJECT_ROOT)} | dict(environment or {}),
+    )
+    results = json.loads((settings.dbt_target_dir / "run_results.json").read_text(encoding="utf-8"))[
+        "results"
+    ]
+    models = [result for result in results if result["unique_id"].startswith("model.")]
+    return Built({result["unique_id"].split(".")[-1]: result["execution_time"] for result in models}, run)
+
+
+def query(settings: Settings, sql: str) -> Sequence[tuple[object, ...]]:
+    """Read from what dbt built."""
+    with duckdb.connect(str(settings.build_file), read_only=True) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def clear_builds(settings: Settings) -> None:
+    """Remove all that dbt made of a home."""
+    for folder in (settings.build_file.parent, settings.features_dir, settings.dbt_target_dir):
+        shutil.rmtree(folder, ignore_errors=True)
+    settings.create_folders()
+
+
+def _cbp(settings: Settings, *arguments: str) -> None:
+    run_program([str(_BIN / "cbp"), *arguments], {"CBP_HOME": str(settings.home)})
+
+
+def _write_part(whole: Settings, folder: Path, condition: str) -> None:
+    batches = list_batches(whole)
+    payments = ", ".join(f"'{batch.transactions_path}'" for batch in batches)
+    labels = ", ".join(f"'{batch.labels_path}'" for batch in batches)
+    chosen = f"select * from read_parquet([{payments}]) where {condition}"  # noqa: S608 - paths and numbers of ours
+    known = f"select * from read_parquet([{labels}]) where transaction_id in (select transaction_id from ({chosen}))"  # noqa: S608
+    for file, sql in ((TRANSACTIONS_FILE, chosen), (LABELS_FILE, known)):
+        duckdb.execute(f"copy ({sql}) to '{folder / file}' (format parquet, compression zstd)")
+
+
+def cores() -> int:
+    """Return how many threads a peer may use, as DuckDB does."""
+    return os.cpu_count() or 1

@@ -1,0 +1,81 @@
+"""A day's incremental build beside a full refresh of the same history."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import tempfile
+from pathlib import Path
+
+from bench.histories import Built, dbt_run, land_part, land_published_data, open_home, query
+from bench.measuring import describe_versions
+from bench.pairs import Pairs
+from bench.reporting import Row, write_report
+from warehouse.settings import Settings
+
+PAIRS = 5
+DAY_US = 86_400_000_000
+COMMAND = "make bench NAME=incremental"
+
+
+def run() -> None:
+    """Build all days but the last, then the last one; compare with building all of them at once."""
+    with tempfile.TemporaryDirectory() as folder:
+        whole = open_home(Path(folder) / "whole")
+        data = land_published_data(whole)
+        pairs = [_pair(whole, Path(folder)) for _ in range(PAIRS)]
+    measured = Pairs(
+        tuple(day.model_seconds for day, _ in pairs), tuple(full.model_seconds for _, full in pairs)
+    )
+    columns = measured.columns("full refresh")
+    slowest = sorted(pairs[-1][0].seconds.items(), key=lambda item: -item[1])[:5]
+    rows = [
+        Row(
+            metric="a day's build, model time",
+            unit="s",
+            goal="at most a tenth",
+            met=measured.columns("")["ratio_median"] >= 10,  # type: ignore[operator]
+            command=COMMAND,
+            **columns,  # type: ignore[arg-type]
+        ),
+        *(Row(f"of it {model}", "s", seconds, "", met=True, command=COMMAND) for model, seconds in slowest),
+        Row(
+            "a day's dbt run, its own start included",
+            "s",
+            statistics.median(day.run.seconds for day, _ in pairs),
+            "",
+            met=True,
+            command=COMMAND,
+        ),
+    ]
+    write_report("incremental", rows, versions=describe_versions("duckdb", "dbt-duckdb", "numba"), data=data)
+
+
+def _pair(whole: Settings, folder: Path) -> tuple[Built, Built]:
+    """Build the last day on top of the others, then everything anew; returns (the day, everything)."""
+    home = open_home(folder / "daily")
+    try:
+        if not (whole.build_file).is_file():
+            dbt_run(whole)
+        ((newest_us,),) = query(whole, "select max(event_us) from intermediate.int_transactions__deduped")
+        last_day_us = int(str(newest_us)) // DAY_US * DAY_US
+        land_part(whole, home, "before", f"event_us < {last_day_us}")
+        dbt_run(home)
+        land_part(whole, home, "last-day", f"event_us >= {last_day_us}")
+        day = dbt_run(home)
+        counts = query(home, _COUNTS)
+        full = dbt_run(home, "--full-refresh")
+        if counts != query(home, _COUNTS):
+            raise RuntimeError("the day's build and the full refresh differ: times would mean nothing")
+    finally:
+        shutil.rmtree(home.home)
+    return day, full
+
+
+_COUNTS = """
+    select
+        (select (count(*), bit_xor(hash(velocity))) from features.feat_transaction_velocity as velocity),
+        (select (count(*), bit_xor(hash(profile))) from features.feat_customer_profile as profile),
+        (select (count(*), bit_xor(hash(risk))) from features.feat_merchant_risk as risk),
+        (select (count(*), bit_xor(hash(payment))) from marts.fct_transactions as payment)
+"""
