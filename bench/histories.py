@@ -109,7 +109,7 @@ def _write_part(whole: Settings, folder: Path, condition: str) -> None:
     payments = ", ".join(f"'{batch.transactions_path}'" for batch in batches)
     labels = ", ".join(f"'{batch.labels_path}'" for batch in batches)
     chosen = f"select * from read_parquet([{payments}]) where {condition}"  # noqa: S608 - paths and numbers of ours
-    known = f"select * from read_parquet([{labels}]) where transaction_id in (select transaction_id from ({chosen}))"  # noqa: S608
+    known = f"select * from read_parquet([{labels}]) semi join ({chosen}) using (transaction_id)"  # noqa: S608
     for file, sql in ((TRANSACTIONS_FILE, chosen), (LABELS_FILE, known)):
         duckdb.execute(f"copy ({sql}) to '{folder / file}' (format parquet, compression zstd)")
 

@@ -11,12 +11,14 @@ import importlib.util
 import json
 import os
 import shutil
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from dbt.adapters.duckdb.plugins import BasePlugin
 from duckdb import DuckDBPyConnection
+from duckdb.sqltypes import BIGINT, VARCHAR, DuckDBPyType
 
 from warehouse.feature_files import publish_files
 from warehouse.landing import ensure_landing
@@ -37,15 +39,15 @@ class Plugin(BasePlugin):
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
         """Register the functions that the project's hooks call."""
         self.connection = conn
-        text, number = "VARCHAR", "BIGINT"
-        for function, types, result in (
-            (self._publish_feature, [text, text], text),
-            (self._publish_manifest, [text], text),
-            (self._reason_for_windows, [text], text),
-            (self._write_velocity_parts, [text, text, number], number),
-            (self._discard_velocity_parts, [], text),
-            (_project_definition, [text], text),
-        ):
+        functions: tuple[tuple[Callable[..., object], list[Any], DuckDBPyType], ...] = (
+            (self._publish_feature, [VARCHAR, VARCHAR], VARCHAR),
+            (self._publish_manifest, [VARCHAR], VARCHAR),
+            (self._reason_for_windows, [VARCHAR], VARCHAR),
+            (self._write_velocity_parts, [VARCHAR, VARCHAR, BIGINT], BIGINT),
+            (self._discard_velocity_parts, [], VARCHAR),
+            (_project_definition, [VARCHAR], VARCHAR),
+        )
+        for function, types, result in functions:
             conn.create_function(function.__name__.lstrip("_"), function, types, result, side_effects=True)
 
     def _publish_feature(self, relation: str, model: str) -> str:

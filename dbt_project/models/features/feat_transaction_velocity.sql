@@ -12,7 +12,8 @@
     ],
 ) }}
 
-with transactions as (
+with {% if not is_compiled() -%}
+transactions as (
 
     select * from {{ ref('int_transactions__deduped') }}
     {%- if is_incremental() %}
@@ -21,6 +22,7 @@ with transactions as (
 
 ),
 
+{% endif -%}
 -- Aggregates over what came strictly before, each once.
 windowed as (
 
