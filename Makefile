@@ -3,6 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH_READY := $(VENV)/.ready-bench
 # torch comes first and by exact version: a bare `torch` brings gigabytes of CUDA (README, "Set-up").
 TORCH := $(shell grep '^torch==' constraints.txt)
 # sqlfluff compiles the models: in a home of its own, so that it waits for no build.
@@ -39,7 +40,11 @@ serve: $(READY) ## Serve the API on http://127.0.0.1:8000, with fresh local secr
 	@test -f .env || (umask 077 && $(BIN)/cbp keys generate > .env && echo 'Wrote fresh secrets to .env')
 	$(BIN)/cbp serve
 
-bench: $(READY) ## Run the benchmarks, or one of them: make bench NAME=ground
+$(BENCH_READY): $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@touch $@
+
+bench: $(BENCH_READY) ## Run the benchmarks, or one of them: make bench NAME=ground
 	$(BIN)/python -m bench $(NAME)
 
 clean: ## Remove the environment, caches and all state below data/

@@ -9,7 +9,7 @@ import click
 
 import bench
 
-_PARTS = ("__main__", "histories", "measuring", "pairs", "reporting")
+_PARTS = ("__main__", "histories", "measuring", "pairs", "reporting", "velocity_peers")
 NAMES = tuple(module.name for module in pkgutil.iter_modules(bench.__path__) if module.name not in _PARTS)
 
 

@@ -69,9 +69,11 @@ def land_simulated(settings: Settings, *, times: float = 1) -> dict[str, object]
     return {"simulated": True, **world}
 
 
-def land_part(whole: Settings, settings: Settings, name: str, condition: str) -> None:
-    """Land those of another home's payments, with their labels, that meet a condition."""
-    publish_batch(settings, name, write=lambda folder: _write_part(whole, folder, condition))
+def land_part(
+    whole: Settings, settings: Settings, name: str, condition: str, *, merchant: str = "merchant_id"
+) -> None:
+    """Land those of another home's payments, with their labels, that meet a condition; `merchant` may rename."""
+    publish_batch(settings, name, write=lambda folder: _write_part(whole, folder, condition, merchant))
 
 
 def dbt_run(settings: Settings, *arguments: str, environment: Mapping[str, str] | None = None) -> Built:
@@ -104,11 +106,12 @@ def _cbp(settings: Settings, *arguments: str) -> None:
     run_program([str(_BIN / "cbp"), *arguments], {"CBP_HOME": str(settings.home)})
 
 
-def _write_part(whole: Settings, folder: Path, condition: str) -> None:
+def _write_part(whole: Settings, folder: Path, condition: str, merchant: str) -> None:
     batches = list_batches(whole)
     payments = ", ".join(f"'{batch.transactions_path}'" for batch in batches)
     labels = ", ".join(f"'{batch.labels_path}'" for batch in batches)
-    chosen = f"select * from read_parquet([{payments}]) where {condition}"  # noqa: S608 - paths and numbers of ours
+    columns = f"* replace ({merchant} as merchant_id)"
+    chosen = f"select {columns} from read_parquet([{payments}]) where {condition}"  # noqa: S608 - all of it ours
     known = f"select * from read_parquet([{labels}]) semi join ({chosen}) using (transaction_id)"  # noqa: S608
     for file, sql in ((TRANSACTIONS_FILE, chosen), (LABELS_FILE, known)):
         duckdb.execute(f"copy ({sql}) to '{folder / file}' (format parquet, compression zstd)")

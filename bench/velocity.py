@@ -1,0 +1,172 @@
+"""Velocity features over history: both renderings beside pandas, Polars and Spark SQL."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import yaml
+
+from bench.histories import dbt_run, land_published_data, open_home
+from bench.measuring import describe_versions, run_program
+from bench.pairs import Pairs, run_pairs
+from bench.reporting import Row, write_report
+from bench.velocity_peers import OPERATIONS, Feature
+from warehouse.settings import PROJECT_ROOT, Settings
+
+PAIRS = 5
+LONG_SECONDS = 60
+COMMAND = "make bench NAME=velocity"
+MODEL = "feat_transaction_velocity"
+_UNITS = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
+
+
+def run() -> None:
+    """Compare values first, then times; a peer of over a minute runs once."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = open_home(Path(folder) / "home")
+        data = land_published_data(settings)
+        dbt_run(settings, "--select", f"+{MODEL}")
+        payments = Path(folder) / "payments.parquet"
+        features = _declared(_write_payments(settings, payments))
+        rows = [
+            *_against("pandas", settings, payments, features, "loops", "at least 3 times pandas", 3),
+            *_against("Polars", settings, payments, features, "loops", "at most 5 times Polars' time", 1 / 5),
+            *_against(
+                "Polars", settings, payments, features, "windows", "at most 12 times Polars' time", 1 / 12
+            ),
+        ]
+        if importlib.util.find_spec("pyspark") and shutil.which("java"):
+            rows += _against("Spark SQL", settings, payments, features, "loops", "at least 5 times Spark", 5)
+    packages = [name for name in ("pyspark",) if importlib.util.find_spec(name)]
+    write_report(
+        "velocity",
+        rows,
+        versions=describe_versions("duckdb", "dbt-duckdb", "numba", "pandas", "polars", *packages),
+        data=data | {"features compared": len(features)},
+    )
+
+
+def _against(
+    peer: str,
+    settings: Settings,
+    payments: Path,
+    features: Sequence[Feature],
+    rendering: str,
+    goal: str,
+    least: float,
+) -> list[Row]:
+    def ours() -> float:
+        built = dbt_run(
+            settings, "--select", MODEL, "--full-refresh", "--vars", f"velocity_rendering: {rendering}"
+        )
+        return built.seconds[MODEL]
+
+    def theirs() -> float:
+        declared = json.dumps([asdict(feature) for feature in features])
+        command = [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-m",
+            "bench.velocity_peers",
+            peer,
+            str(payments),
+            str(written),
+            declared,
+        ]
+        return float(run_program(command, {}).output.splitlines()[-1])
+
+    written = payments.with_name(f"{peer}.parquet")
+    first = (ours(), theirs())
+    different = _different(settings, payments, written, features)
+    if different:
+        raise RuntimeError(f"{peer} gives other values, times would mean nothing: {different}")
+    is_long = max(first) > LONG_SECONDS
+    pairs = [first, *(() if is_long else run_pairs(ours, theirs, count=PAIRS - 1))]
+    measured = Pairs(tuple(one for one, _ in pairs), tuple(other for _, other in pairs))
+    columns: dict[str, Any] = measured.columns(peer)
+    metric = f"all velocity features by {rendering}, model time" + (
+        " (one pair: over a minute)" if is_long else ""
+    )
+    return [
+        Row(
+            metric=metric,
+            unit="s",
+            goal=goal,
+            met=columns["ratio_median"] >= least,
+            command=COMMAND,
+            **columns,
+        )
+    ]
+
+
+def _write_payments(settings: Settings, payments: Path) -> set[str]:
+    """Write what peers read; returns the columns that hold anything."""
+    with duckdb.connect(str(settings.build_file), read_only=True) as connection:
+        source = "intermediate.int_transactions__deduped"
+        counts = connection.execute(f"select count(columns(*)) from {source}").fetchdf().iloc[0]  # noqa: S608
+        held = {str(name) for name, count in counts.items() if count}
+        columns = "transaction_id, customer_id, merchant_id, event_us, amount_minor"
+        connection.execute(f"copy (select {columns} from {source} order by event_us) to '{payments}'")  # noqa: S608
+    return held
+
+
+def _declared(held: set[str]) -> list[Feature]:
+    """Read the declarations; peers are spared distances, and columns that the data doesn't hold."""
+    project = yaml.safe_load((PROJECT_ROOT / "dbt_project.yml").read_text(encoding="utf-8"))["vars"]
+    features = []
+    for declared in project["velocity_features"]:
+        entity, column = project["entities"][declared["entity"]], project["measures"][declared["measure"]]
+        if declared["operation"] not in OPERATIONS or column not in held:
+            continue
+        for window in declared["windows"]:
+            name = f"{entity['prefix']}{declared['measure']}_{declared['operation']}_{window}"
+            length = int(window[:-1]) * _UNITS[window[-1]]
+            features.append(Feature(name, tuple(entity["keys"]), column, declared["operation"], length))
+    return features
+
+
+def _different(
+    settings: Settings, payments: Path, written: Path, features: Sequence[Feature]
+) -> dict[str, int]:
+    """Count differing values by feature: counts and sums exactly, means, deviations and times to 1e-6.
+
+    Left out are payments of one customer or merchant at the same instant: pandas takes the earlier
+    of them for the past.
+    """
+    files = f"{written}/*.parquet" if written.is_dir() else str(written)
+    exact = {"count", "sum", "max", "distinct"}
+    conditions = {
+        feature.name: f"ours.{feature.name} is distinct from peer.{feature.name}"
+        if feature.operation in exact
+        else f"(ours.{feature.name} is null) <> (peer.{feature.name} is null)"
+        f" or abs(ours.{feature.name} - peer.{feature.name}) > 1e-6 * greatest(1e3, abs(ours.{feature.name}))"
+        for feature in features
+    }
+    counts = ", ".join(f"count(*) filter ({text}) as {name}" for name, text in conditions.items())
+    # Names, all of them ours: nothing to escape.
+    query = f"""
+        with alone as (
+            select transaction_id from '{payments}'
+            qualify count(*) over (partition by customer_id, event_us) = 1
+                and count(*) over (partition by merchant_id, event_us) = 1
+        )
+        select count(*) as rows, {counts}
+        from features.{MODEL} as ours
+        inner join alone using (transaction_id)
+        inner join read_parquet('{files}') as peer using (transaction_id)
+    """  # noqa: S608
+    with duckdb.connect(str(settings.build_file), read_only=True) as connection:
+        found = connection.execute(query).fetchdf().iloc[0]
+    if not found["rows"]:
+        raise RuntimeError("the peer's rows are none of ours")
+    return {str(name): int(count) for name, count in found.items() if count and name != "rows"}
