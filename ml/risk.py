@@ -176,6 +176,13 @@ def drawn_seed(random_state: Any) -> int:
     return int(check_random_state(random_state).randint(_SEED_LIMIT))
 
 
+def seeded(estimator: Any, seed: int) -> Any:
+    """Give an estimator a seed when it has a ``random_state`` of None."""
+    if "random_state" in estimator.get_params() and estimator.get_params()["random_state"] is None:
+        estimator.set_params(random_state=seed)
+    return estimator
+
+
 def ordered_as_fitted(estimator: RiskScorer, X: Any) -> Any:
     """Return `X` with its named columns in the order of ``fit``; unnamed input is left as it is."""
     fitted = getattr(estimator, "feature_names_in_", None)

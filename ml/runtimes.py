@@ -134,7 +134,8 @@ class LightGBMRuntime:
 
     def run(self, X: Float32Matrix) -> Float64Vector:
         """Return the probability of fraud of each row."""
-        return self._booster.predict(X)
+        # the sum of a forest's leaves may pass 1 by its last bit
+        return np.clip(self._booster.predict(X), 0.0, 1.0)
 
     def contributions(self, X: Float32Matrix) -> npt.NDArray[np.float64]:
         """Return exact tree contributions (TreeSHAP); the last column is the base value.

@@ -16,10 +16,10 @@ from ml.catalog import is_label_free
 from ml.errors import TrainingDataError
 from ml.evaluation import Evaluation, evaluate_scores, write_json
 from ml.features import FRAUD_SCORING
-from ml.hybrid import HybridFraudPipeline
+from ml.hybrid import ANOMALY_SCORE, HybridFraudPipeline
 from ml.manifest import FeatureSpec, TrainingSpec
 from ml.matrix import Float32Matrix
-from ml.packing import ANOMALY_SCORE, FRAUD_PROBABILITY, pack
+from ml.packing import FRAUD_PROBABILITY, pack
 from ml.protocols import CALIBRATION, TEST, TRAIN
 from ml.reference import ReferenceStatistics, measure
 from ml.scoring import Scorer
