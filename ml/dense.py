@@ -1,9 +1,9 @@
 """Runtimes of dense models: plain numpy over arrays from safetensors, each row a product of its own.
 
-A product of two matrices adds in an order that depends on their shape, and for some shapes even on where a row
-stands, so a row alone and the same row among others could differ in the last bit. `product` multiplies each row
-by the matrix on its own, always in the same shape: a row scores the same bits wherever it stands (law 7 of the
-design), whatever the number of threads. Sums are of float64.
+A product of two matrices adds in an order that depends on their shape, and for some shapes even on where a
+row stands, so a row alone and the same row among others could differ in the last bit. `product` multiplies
+each row by the matrix on its own, always in the same shape: a row scores the same bits wherever it stands
+(law 7 of the design), whatever the number of threads. Sums are of float64.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class LinearRuntime(DenseRuntime):
 
 
 class NetworkRuntime(DenseRuntime):
-    """Layers ``weight_i`` (out, in) and ``bias_i``, rectified between, one output: returns the probability."""
+    """Layers ``weight_i`` (out, in) and ``bias_i``, rectified between, one output: the probability."""
 
     def _load(self, tensors: Mapping[str, npt.NDArray[np.float64]]) -> None:
         self._layers = _layers(tensors, first=self._scaling.width, last=1)
@@ -137,7 +137,8 @@ class AutoencoderRuntime(DenseRuntime):
     def _score(self, dense: DenseMatrix) -> Float64Vector:
         distance = dense - _forward(self._layers, dense)
         error = np.mean(distance * distance, axis=1)
-        return error / (error + self._usual)
+        risk: Float64Vector = error / (error + self._usual)
+        return risk
 
 
 class KernelRuntime(DenseRuntime):
@@ -176,7 +177,7 @@ class SegmentRuntime(DenseRuntime):
 
     def _score(self, dense: DenseMatrix) -> Float64Vector:
         nearest = np.argmin(self._squares - 2.0 * product(dense, self._centroids.T), axis=1)
-        return nearest.astype(np.float64)
+        return np.asarray(nearest, dtype=np.float64)
 
 
 def _forward(

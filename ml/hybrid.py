@@ -11,13 +11,14 @@ from sklearn.base import clone
 from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_is_fitted
 
-from ml.anomaly import AnomalyDetector, make_detector
+from ml.anomaly import AnomalyDetector
+from ml.detectors import make_detector
 from ml.ensemble import make_classifier
 from ml.errors import BundleError
 from ml.matrix import Float32Matrix, Float64Vector, to_float32
 from ml.risk import BinaryClassifier, ExportedStep, drawn_seed, seeded, validate_matrix
 from ml.segments import Segmenter
-from ml.supervised import export_classifier
+from ml.tree_classifiers import export_classifier
 
 ANOMALY_SCORE: Final = "anomaly_score"
 SEGMENT_NUMBER: Final = "segment"
@@ -34,9 +35,9 @@ class HybridFraudPipeline(BinaryClassifier):
     Parameters
     ----------
     anomaly_detector : str, sequence of str, AnomalyDetector, callable or None, default='isolation_forest'
-        A name of `ml.anomaly.DETECTORS`, or several: the classifier then sees the score of each. A detector is
-        cloned and fitted; a callable takes the float32 matrix and returns scores in [0, 1] (it has been fitted
-        elsewhere, on other rows); None: no anomaly score.
+        A name of `ml.detectors.DETECTORS`, or several: the classifier then sees the score of each. A detector
+        is cloned and fitted; a callable takes the float32 matrix and returns scores in [0, 1] (it has been
+        fitted elsewhere, on other rows); None: no anomaly score.
     classifier : str or estimator, default='lightgbm'
         A name of `ml.supervised.CLASSIFIERS`, or an estimator with ``fit`` and ``predict_proba``, which is
         cloned. It gets NaN where a value is missing.
@@ -235,7 +236,8 @@ def out_of_fold_scores(
         return _score_columns(detector, X)
     blocks = min(n_splits, len(X) // 2)
     if blocks < 2:
-        return clone(detector).fit(X).score_columns(X)
+        fitted: AnomalyDetector = clone(detector).fit(X)
+        return fitted.score_columns(X)
     parts = []
     for others, block in KFold(blocks).split(X):
         chosen = others if recent_rows is None else others[-recent_rows:]
@@ -253,7 +255,8 @@ def _score_columns(detector: Any, X: Float32Matrix) -> Columns | None:
     if detector is None:
         return None
     if isinstance(detector, AnomalyDetector):
-        return detector.score_columns(X)
+        columns: Columns = detector.score_columns(X)
+        return columns
     return np.asarray(detector(X), dtype=np.float64)[:, None]
 
 

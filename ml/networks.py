@@ -1,9 +1,10 @@
-"""Small dense networks, trained by torch and served without it: what an autoencoder and a classifier share."""
+"""Small dense networks, trained by torch and served without it: for autoencoders and classifiers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -108,7 +109,7 @@ def _layers(widths: Sequence[int], dropout: float) -> Any:
     import torch
 
     layers: list[Any] = []
-    for number, (before, after) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for number, (before, after) in enumerate(pairwise(widths)):
         if number:
             layers.append(torch.nn.ReLU())
             if dropout:

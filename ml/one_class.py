@@ -1,10 +1,10 @@
 """A one-class support vector machine whose support is prototypes, so that no customer's row is in a bundle.
 
-Up to `EXACT_ROWS` rows the machine is solved exactly [1]_, and its function, which the solver states over rows
-of the training data, is then stated over prototypes: the combination of their kernels that is nearest to it in
-the kernel's space (reduced set, [2]_). Beyond that the rows are mapped by Nyström's method over the same
-prototypes [3]_ and the machine is solved by stochastic gradient descent; that function is one over prototypes
-already. A prototype is the mean of at least `FEWEST_ROWS` rows.
+Up to `EXACT_ROWS` rows the machine is solved exactly [1]_, and its function, which the solver states over
+rows of the training data, is then stated over prototypes: the combination of their kernels that is nearest to
+it in the kernel's space (reduced set, [2]_). Beyond that the rows are mapped by Nyström's method over the
+same prototypes [3]_ and the machine is solved by stochastic gradient descent; that function is one over
+prototypes already. A prototype is the mean of at least `FEWEST_ROWS` rows.
 
 References
 ----------
@@ -102,5 +102,5 @@ def find_prototypes(dense: DenseMatrix, *, count: int, seed: int) -> DenseMatrix
     sizes = np.bincount(found.labels_, minlength=len(found.cluster_centers_))
     large = np.flatnonzero(sizes >= FEWEST_ROWS)
     if not len(large):
-        return dense.mean(axis=0, keepdims=True)
+        return np.asarray(dense.mean(axis=0, keepdims=True))
     return np.stack([dense[found.labels_ == cluster].mean(axis=0) for cluster in large])

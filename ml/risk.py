@@ -117,7 +117,7 @@ class Served:
         return score
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())  # type: ignore[call-overload]
+        state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[call-overload]
         state.pop("_runtime", None)  # a handle of another library: loaded again from what is exported
         return state
 

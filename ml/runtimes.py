@@ -32,7 +32,7 @@ CURVE: Final = "curve"
 MEAN: Final = "mean"
 
 EXPLAINED_KINDS: Final = frozenset({LIGHTGBM, LINEAR})
-"""Kinds whose runtime gives exact contributions: trees by LightGBM's TreeSHAP, lines by their coefficients."""
+"""Kinds with exact contributions: trees by LightGBM's TreeSHAP, linear models by their coefficients."""
 DENSE_KINDS: Final = frozenset({LINEAR, NETWORK, AUTOENCODER, KERNEL, SEGMENT})
 """Kinds that `ml.dense` scores by products of matrices."""
 

@@ -42,7 +42,7 @@ class Scaling:
         return len(self.center) + len(self.indicated)
 
     def apply(self, X: Float32Matrix) -> DenseMatrix:
-        """Return the dense matrix of float64, shape (n, width): each value by itself, so no row sees another."""
+        """Return the dense matrix, shape (n, width): each value by itself, so no row sees another."""
         missing = np.isnan(X)
         dense = np.empty((len(X), self.width), dtype=np.float64)
         scaled = np.arcsinh((X.astype(np.float64) - self.center) / self.scale)
@@ -66,7 +66,9 @@ class Scaling:
         center, scale = tensors["center"].astype(np.float64), tensors["scale"].astype(np.float64)
         indicated = tensors["indicated"].astype(np.int64)
         if center.ndim != 1 or scale.shape != center.shape or indicated.ndim != 1:
-            raise BundleError(f"expected a centre and a scale of each feature, got {center.shape}, {scale.shape}")
+            raise BundleError(
+                f"expected a centre and a scale of each feature, got {center.shape}, {scale.shape}"
+            )
         if not np.isfinite(center).all() or not (np.isfinite(scale) & (scale > 0)).all():
             raise BundleError("expected finite centres and scales above 0")
         if ((indicated < 0) | (indicated >= len(center))).any():

@@ -16,7 +16,7 @@ from ml.anomaly import AnomalyDetector, IsolationForestDetector, column_medians
 from ml.errors import BundleError
 from ml.hybrid import HybridFraudPipeline, out_of_fold_scores
 from ml.matrix import Float32Matrix, Float64Vector
-from ml.supervised import default_lightgbm, export_classifier
+from ml.tree_classifiers import default_lightgbm, export_classifier
 
 
 class SeenBefore(AnomalyDetector):
