@@ -13,6 +13,9 @@ import numpy.typing as npt
 from ml.scaling import DenseMatrix
 
 _VALIDATION_SHARE: Final = 0.1
+# Few rows still make this many steps an epoch, of at least so many rows each.
+_STEPS_AN_EPOCH: Final = 20
+_FEWEST_BATCH_ROWS: Final = 16
 
 
 def train_network(
@@ -46,8 +49,10 @@ def train_network(
         How much a positive target counts, for 'logistic'.
     epochs : int
         At most.
-    batch_rows, learning_rate, weight_decay, dropout : optional
-        Of Adam and its batches.
+    batch_rows : int, default=512
+        Rows of a step, at most: fewer where rows are few.
+    learning_rate, weight_decay, dropout : float, optional
+        Of Adam and the hidden layers.
     patience : int, default=5
         Epochs without a better validation loss after which training ends.
     seed : int
@@ -65,12 +70,13 @@ def train_network(
         x = torch.as_tensor(inputs, dtype=torch.float32, device=device)
         y = torch.as_tensor(targets, dtype=torch.float32, device=device)
         held = max(int(len(x) * _VALIDATION_SHARE), 1)
+        step_rows = min(batch_rows, max(len(x) // _STEPS_AN_EPOCH, _FEWEST_BATCH_ROWS))
         optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate, weight_decay=weight_decay)
         measure = _loss(loss, positive_weight, device)
         shuffle = torch.Generator().manual_seed(seed)
         best, best_state, waited = float("inf"), _copied(network), 0
         for _ in range(epochs):
-            _train_epoch(network, optimizer, measure, x[:-held], y[:-held], batch_rows, shuffle)
+            _train_epoch(network, optimizer, measure, x[:-held], y[:-held], step_rows, shuffle)
             network.eval()
             with torch.no_grad():
                 value = float(measure(network(x[-held:]), y[-held:]))
