@@ -1,28 +1,33 @@
 """Anomaly detectors: label-free scorers behind one ``risk_score``.
 
-Missing values are handled inside each detector (`IsolationForestDetector` fills the median of the training
-rows), so a detector takes the same matrix as the classifier beside it. One more detector: a subclass of
-`AnomalyDetector` here and its runtime in `ml.runtimes`.
+Missing values are handled inside each detector, so a detector takes the same matrix as the classifier beside
+it. One more detector: a subclass of `AnomalyDetector` here and its name in `ml.detectors`.
 """
 
 from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.ensemble import IsolationForest
 
+from ml.dense import pack_tensors, sigmoid
 from ml.matrix import Float32Matrix, Float64Vector
-from ml.risk import RiskScorer, validate_matrix
-from ml.runtimes import ISOLATION_FOREST, ExportedModel, IsolationForestRuntime
+from ml.networks import network_output, network_tensors, train_network
+from ml.one_class import fit_expansion
+from ml.risk import RiskScorer, Served, drawn_seed, validate_matrix
+from ml.runtimes import AUTOENCODER, ISOLATION_FOREST, KERNEL, ExportedModel
+from ml.scaling import DenseMatrix, fit_scaling
 
 
 class AnomalyDetector(RiskScorer):
     """Base of the label-free detectors.
 
-    A subclass writes ``_fit_matrix``, ``_risk``, ``_trained_risk`` and ``export``.
+    A subclass writes ``_fit_matrix``, ``_risk`` and ``_trained_risk``; a `Served` one fits into bundles.
     """
 
     def fit(self, X: Any, y: Any = None) -> AnomalyDetector:
@@ -56,12 +61,16 @@ class AnomalyDetector(RiskScorer):
     def _trained_risk(self, X: Float32Matrix) -> Float64Vector:
         """Score with the object that was trained, to check the runtime that serves against."""
 
-    @abstractmethod
-    def export(self) -> ExportedModel:
-        """Return the model as a bundle stores it: no row of the training data is in it."""
+    def score_columns(self, X: Float32Matrix) -> npt.NDArray[np.float64]:
+        """Return what a classifier behind the detector sees, shape (n, len(score_names(…)))."""
+        return self._risk(X)[:, None]
+
+    def score_names(self, output: str) -> list[str]:
+        """Return the names of `score_columns` when the detector's own score is named `output`."""
+        return [output]
 
 
-class IsolationForestDetector(AnomalyDetector):
+class IsolationForestDetector(Served, AnomalyDetector):
     """Isolation forest over median-filled features, scored by Treelite.
 
     Training and serving score through the same runtime, so a score is the same bits in both.
@@ -115,21 +124,154 @@ class IsolationForestDetector(AnomalyDetector):
         self.forest_ = IsolationForest(
             n_estimators=self.n_estimators, max_samples=samples, random_state=self.random_state
         ).fit(self._filled(X))
-        self.checkpoint_ = _treelite_checkpoint(self.forest_)
-
-    def _risk(self, X: Float32Matrix) -> Float64Vector:
-        return IsolationForestRuntime(self.checkpoint_, self.fill_).run(X)
+        fill = json.dumps([float(value) for value in self.fill_]).encode()
+        files = {"trees": _treelite_checkpoint(self.forest_), "fill": fill}
+        self._serve(ExportedModel(kind=ISOLATION_FOREST, files=files))
 
     def _trained_risk(self, X: Float32Matrix) -> Float64Vector:
         return np.asarray(-self.forest_.score_samples(self._filled(X)), dtype=np.float64)
 
-    def export(self) -> ExportedModel:
-        """Return the Treelite checkpoint and the fill values."""
-        fill = json.dumps([float(value) for value in self.fill_])
-        return ExportedModel(kind=ISOLATION_FOREST, files={"trees": self.checkpoint_, "fill": fill.encode()})
-
     def _filled(self, X: Float32Matrix) -> Float32Matrix:
         return np.where(np.isnan(X), self.fill_, X)
+
+
+class OneClassSvmDetector(Served, AnomalyDetector):
+    """One-class support vector machine with a radial kernel; see `ml.one_class` for how it scales.
+
+    Parameters
+    ----------
+    nu : float, default=0.02
+        Share of the training rows that may lie outside.
+    gamma : float or None, default=None
+        Of the kernel; None: one over the number of features and the variance of the scaled rows.
+    n_prototypes : int, default=256
+        How many means of near rows state the machine's function.
+    random_state : int, RandomState instance or None, default=None
+        Seed.
+
+    Attributes
+    ----------
+    expansion_ : ml.one_class.KernelExpansion
+        The function, and how far it is from the solver's own.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of str
+        Their names, when ``fit`` was given any.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(500, 3))
+    >>> detector = OneClassSvmDetector(random_state=0).fit(X)
+    >>> detector.risk_score([[0, 0, 0]])[0] < detector.risk_score([[9, 9, 9]])[0]
+    np.True_
+    """
+
+    def __init__(
+        self,
+        nu: float = 0.02,
+        gamma: float | None = None,
+        n_prototypes: int = 256,
+        *,
+        random_state: Any = None,
+    ) -> None:
+        self.nu = nu
+        self.gamma = gamma
+        self.n_prototypes = n_prototypes
+        self.random_state = random_state
+
+    def _fit_matrix(self, X: Float32Matrix) -> None:
+        self.scaling_ = fit_scaling(X, tells_missing=False)
+        dense = self.scaling_.apply(X)
+        variance = float(dense.var()) or 1.0
+        gamma = self.gamma if self.gamma is not None else 1.0 / (dense.shape[1] * variance)
+        self.expansion_ = fit_expansion(
+            dense, nu=self.nu, gamma=gamma, n_prototypes=self.n_prototypes, seed=drawn_seed(self.random_state)
+        )
+        self.spread_ = float(np.std(self.expansion_.margin(dense))) or 1.0
+        tensors = {
+            **self.scaling_.tensors(),
+            "prototypes": self.expansion_.prototypes,
+            "weights": self.expansion_.weights,
+            "gamma": np.asarray([gamma]),
+            "offset": np.asarray([self.expansion_.offset]),
+            "spread": np.asarray([self.spread_]),
+        }
+        self._serve(ExportedModel(kind=KERNEL, files={"weights": pack_tensors(tensors)}))
+
+    def _trained_risk(self, X: Float32Matrix) -> Float64Vector:
+        return sigmoid(-self.expansion_.margin(self.scaling_.apply(X)) / self.spread_)
+
+
+class AutoencoderDetector(Served, AnomalyDetector):
+    """Dense autoencoder: what it can't say again from a few numbers is unusual.
+
+    Trained by torch with early stopping, on a GPU when there is one, and scored without torch.
+
+    Parameters
+    ----------
+    hidden : sequence of int, default=(32, 8, 32)
+        Widths of the hidden layers; the narrowest is what a row must pass through.
+    epochs : int, default=30
+        At most.
+    random_state : int, RandomState instance or None, default=None
+        Seed.
+
+    Attributes
+    ----------
+    network_ : torch.nn.Sequential
+        As it was trained.
+    usual_error_ : float
+        Median of the training rows' error: scored 0.5.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of str
+        Their names, when ``fit`` was given any.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(500, 3))
+    >>> detector = AutoencoderDetector(hidden=(8, 2, 8), random_state=0).fit(X)
+    >>> detector.risk_score([[0, 0, 0]])[0] < detector.risk_score([[90, 90, -90]])[0]
+    np.True_
+    """
+
+    def __init__(
+        self, hidden: Sequence[int] = (32, 8, 32), epochs: int = 30, *, random_state: Any = None
+    ) -> None:
+        self.hidden = hidden
+        self.epochs = epochs
+        self.random_state = random_state
+
+    def _fit_matrix(self, X: Float32Matrix) -> None:
+        self.scaling_ = fit_scaling(X, tells_missing=False)
+        dense = self.scaling_.apply(X)
+        self.network_ = train_network(
+            dense,
+            dense,
+            hidden=self.hidden,
+            loss="squared",
+            epochs=self.epochs,
+            seed=drawn_seed(self.random_state),
+        )
+        # the smallest float32 above 0 keeps the score defined where every row is said again exactly
+        usual = max(float(np.median(self._errors(dense))), float(np.finfo(np.float32).tiny))
+        self.usual_error_ = usual
+        tensors = {
+            **self.scaling_.tensors(),
+            **network_tensors(self.network_),
+            "usual": np.asarray([self.usual_error_]),
+        }
+        self._serve(ExportedModel(kind=AUTOENCODER, files={"weights": pack_tensors(tensors)}))
+
+    def _trained_risk(self, X: Float32Matrix) -> Float64Vector:
+        errors = self._errors(self.scaling_.apply(X))
+        return errors / (errors + self.usual_error_)
+
+    def _errors(self, dense: DenseMatrix) -> Float64Vector:
+        distance = dense - network_output(self.network_, dense)
+        return np.asarray(np.mean(distance * distance, axis=1), dtype=np.float64)
 
 
 def column_medians(X: Float32Matrix) -> Float32Matrix:

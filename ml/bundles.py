@@ -14,18 +14,17 @@ bytes that it parses. The hash of the manifest stands for the whole bundle; ``cu
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from ml.bundle_files import read_regular, sync_folder, write_durably
 from ml.errors import BundleError
 from ml.manifest import MANIFEST_FILE, Manifest, canonical_json, parse_json, parse_manifest
 from warehouse.settings import Settings
@@ -96,7 +95,7 @@ def verify(bundle_dir: Path, *, expected_sha256: str | None = None) -> VerifiedB
     """
     if bundle_dir.is_symlink() or not bundle_dir.is_dir():
         raise BundleError(f"expected the folder of a bundle, got {bundle_dir.name!r}: train first")
-    content = _read_regular(bundle_dir / MANIFEST_FILE, limit=_MAX_MANIFEST_BYTES)
+    content = read_regular(bundle_dir / MANIFEST_FILE, limit=_MAX_MANIFEST_BYTES)
     sha256 = hashlib.sha256(content).hexdigest()
     if expected_sha256 is not None and sha256 != expected_sha256:
         raise BundleError(
@@ -107,7 +106,7 @@ def verify(bundle_dir: Path, *, expected_sha256: str | None = None) -> VerifiedB
     _check_listing(bundle_dir, manifest)
     files = {}
     for name, entry in sorted(manifest.files.items()):
-        data = _read_regular(bundle_dir / name, limit=entry.bytes)
+        data = read_regular(bundle_dir / name, limit=entry.bytes)
         if len(data) != entry.bytes or hashlib.sha256(data).hexdigest() != entry.sha256:
             raise BundleError(
                 f"{name} is not the file that the bundle was published with: restore or train again"
@@ -158,7 +157,7 @@ def publish(models_dir: Path, *, manifest: Mapping[str, Any], files: Mapping[str
     try:
         incoming.chmod(0o755)
         for name, data in {**files, MANIFEST_FILE: checked.to_bytes()}.items():
-            _write_durably(incoming / name, data)
+            write_durably(incoming / name, data)
         verify(incoming)
         _rename_into_place(incoming, target)
     finally:
@@ -185,13 +184,29 @@ def promote(settings: Settings, bundle_dir: Path) -> Promotion:
             history = present["history"]
             if {key: present[key] for key in entry} != entry:
                 history = [*history, {key: present[key] for key in entry}][-_MAX_HISTORY:]
-        content = canonical_json({"format_version": 1, **entry, "history": history})
-        temporary = settings.models_dir / f".{CURRENT_FILE}.incoming"
-        temporary.unlink(missing_ok=True)
-        _write_durably(temporary, content)
-        temporary.replace(settings.models_dir / CURRENT_FILE)
-        _sync_folder(settings.models_dir)
+        _write_current(settings.models_dir, entry, history)
     return Promotion(path=bundle_dir, sha256=bundle.sha256)
+
+
+def rollback(settings: Settings) -> Promotion:
+    """Make the bundle that was promoted before the present one the promoted one again, by one rename.
+
+    Rolling back once more goes further back.
+
+    Raises
+    ------
+    BundleError
+        When nothing was promoted before, or it does not verify any more.
+    """
+    with _promotion_lock(settings.models_dir):
+        history = _read_current(settings.models_dir)["history"]
+        if not history:
+            raise BundleError("expected a bundle that was promoted before, found none: promote one by name")
+        *earlier, entry = history
+        promotion = _as_promotion(settings.models_dir, entry)
+        verify(promotion.path, expected_sha256=promotion.sha256)
+        _write_current(settings.models_dir, entry, earlier)
+    return promotion
 
 
 def promoted(settings: Settings) -> Promotion:
@@ -202,8 +217,7 @@ def promoted(settings: Settings) -> Promotion:
     BundleError
         When nothing is promoted or ``current.json`` is malformed.
     """
-    present = _read_current(settings.models_dir)
-    return Promotion(path=settings.models_dir / present["bundle"], sha256=present["sha256"])
+    return _as_promotion(settings.models_dir, _read_current(settings.models_dir))
 
 
 def current(settings: Settings) -> Path:
@@ -215,18 +229,35 @@ def _read_current(models_dir: Path) -> dict[str, Any]:
     path = models_dir / CURRENT_FILE
     if not path.exists() and not path.is_symlink():
         raise BundleError("expected a promoted model, found none: run `cbp train`")
-    values = parse_json(_read_regular(path, limit=_MAX_MANIFEST_BYTES), what=CURRENT_FILE)
+    values = parse_json(read_regular(path, limit=_MAX_MANIFEST_BYTES), what=CURRENT_FILE)
     if not isinstance(values, dict) or values.get("format_version") != 1:
         raise BundleError(f"{CURRENT_FILE} is of an unknown format: promote again")
-    bundle, sha256, history = values.get("bundle"), values.get("sha256"), values.get("history")
+    if not isinstance(values.get("history"), list):
+        raise BundleError(f"{CURRENT_FILE} is malformed: promote again")
+    _as_promotion(models_dir, values)
+    return values
+
+
+def _as_promotion(models_dir: Path, entry: Any) -> Promotion:
+    """Check an entry of ``current.json``: it may not name anything outside the models folder."""
+    bundle, sha256 = (entry.get("bundle"), entry.get("sha256")) if isinstance(entry, dict) else (None, None)
     parts = bundle.split("/") if isinstance(bundle, str) else []
     if len(parts) != 2 or any(
         not part or part.startswith(".") or "\\" in part or "\0" in part for part in parts
     ):
         raise BundleError(f"{CURRENT_FILE} must name a bundle as name/version: promote again")
-    if not isinstance(sha256, str) or len(sha256) != 64 or not isinstance(history, list):
+    if not isinstance(sha256, str) or len(sha256) != 64:
         raise BundleError(f"{CURRENT_FILE} is malformed: promote again")
-    return values
+    return Promotion(path=models_dir / parts[0] / parts[1], sha256=sha256)
+
+
+def _write_current(models_dir: Path, entry: Mapping[str, Any], history: list[Any]) -> None:
+    content = {"format_version": 1, "bundle": entry["bundle"], "sha256": entry["sha256"], "history": history}
+    temporary = models_dir / f".{CURRENT_FILE}.incoming"
+    temporary.unlink(missing_ok=True)
+    write_durably(temporary, canonical_json(content))
+    temporary.replace(models_dir / CURRENT_FILE)
+    sync_folder(models_dir)
 
 
 def _check_listing(bundle_dir: Path, manifest: Manifest) -> None:
@@ -244,46 +275,15 @@ def _check_listing(bundle_dir: Path, manifest: Manifest) -> None:
         raise BundleError(f"expected at most {_MAX_TOTAL_BYTES} bytes in a bundle")
 
 
-def _read_regular(path: Path, *, limit: int) -> bytes:
-    """Read a regular file of at most `limit` bytes; never follow a link or wait for a pipe."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        reason = "a link" if error.errno == errno.ELOOP else (error.strerror or "unreadable")
-        raise BundleError(f"{path.name} can't be read: {reason}") from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise BundleError(f"{path.name} is not a regular file")
-        if status.st_size > limit:
-            raise BundleError(f"{path.name} is larger than the {limit} bytes it may have")
-        return file.read(limit + 1)
-
-
 def _rename_into_place(incoming: Path, target: Path) -> None:
-    _sync_folder(incoming)
+    sync_folder(incoming)
     try:
         incoming.rename(target)
     except OSError as error:
         if not target.is_dir():
             raise BundleError(f"the bundle can't be moved to {target.name}: {error.strerror}") from error
         verify(target)  # another process published the same content first
-    _sync_folder(target.parent)
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(target.parent)
 
 
 @contextlib.contextmanager

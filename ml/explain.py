@@ -1,4 +1,8 @@
-"""Why a row scored as it did: exact contributions, one reason a family of features, each a sentence."""
+"""Why a row scored as it did: exact contributions, one reason a family of features, each a sentence.
+
+An anomaly score is explained by the features furthest from what is usual, and so is a model that gives no
+contributions.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,8 @@ from ml.phrases import Phrase, Phrasebook
 from ml.reference import ReferenceStatistics
 
 MAX_REASONS: Final = 4
-# Log odds: a smaller push is told to nobody.
+_MAX_FURTHEST: Final = 2
+# A smaller push is told to nobody.
 _SMALLEST: Final = 0.01
 
 
@@ -33,7 +38,9 @@ class Reason:
     normal : int, float or None
         What the sentence compares the value with.
     contribution : float
-        Sum over the family of exact contributions to the log odds, above 0.
+        Sum over the family of exact contributions, above 0: to the log odds, or to a forest's probability.
+        Of a model that gives none: how far the value is from the middle of past ones (see
+        `ReferenceStatistics.deviation`).
     """
 
     text: str
@@ -54,12 +61,21 @@ class Explainer:
         All features.
     reference : ReferenceStatistics
         What is typical.
+    seen : mapping of str to sequence of str
+        Features that each output of an earlier model comes from.
     """
 
     def __init__(
-        self, inputs: Sequence[str], *, features: Sequence[FeatureSpec], reference: ReferenceStatistics
+        self,
+        inputs: Sequence[str],
+        *,
+        features: Sequence[FeatureSpec],
+        reference: ReferenceStatistics,
+        seen: Mapping[str, Sequence[str]],
     ) -> None:
         self._inputs = list(inputs)
+        self._seen = seen
+        self._keys = {feature.name: feature.key for feature in features}
         self._book = Phrasebook(features, reference.medians())
         self._reference = reference
         self._outputs = set(inputs) - {feature.name for feature in features}
@@ -113,6 +129,24 @@ class Explainer:
             )
         return tuple(reasons)
 
+    def furthest(self, row: Mapping[str, Any]) -> tuple[Reason, ...]:
+        """Return reasons of a model without contributions: the values furthest from those of the past."""
+        reasons = []
+        for name, deviation in self._furthest([name for name in self._inputs if name in self._keys], row):
+            phrase = self._book.say(name, row)
+            reasons.append(Reason(phrase.text, name, phrase.value, phrase.normal, deviation))
+        return tuple(reasons[:MAX_REASONS])
+
+    def _furthest(self, names: Sequence[str], row: Mapping[str, Any]) -> list[tuple[str, float]]:
+        """Return features whose values lie outside nine tenths of the past ones, the furthest first."""
+        found = []
+        for name in names:
+            key = self._keys[name]
+            value = (row.get("attributes_number") or {}).get(key) if key else row.get(name)
+            if value is not None and not self._reference.is_usual(name, float(value)):
+                found.append((name, self._reference.deviation(name, float(value))))
+        return sorted(found, key=lambda pair: -pair[1])
+
     def _phrase(self, name: str, row: Mapping[str, Any], outputs: Mapping[str, float]) -> Phrase:
         if name not in self._outputs:
             return self._book.say(name, row)
@@ -122,4 +156,9 @@ class Explainer:
         if below is None:
             return Phrase(f"Unusual as a whole: {title} {value:.2f}", value, None)
         text = f"Unusual as a whole: {title} {value:.2f}, above {below:.0%} of past transactions"
+        furthest = self._furthest(self._seen.get(name, ()), row)[:_MAX_FURTHEST]
+        if furthest:
+            text += "; furthest from usual: " + "; ".join(
+                self._book.say(far, row).text for far, _ in furthest
+            )
         return Phrase(text, value, self._reference.medians().get(name))

@@ -13,10 +13,12 @@ from ml.bundles import VerifiedBundle
 from ml.errors import BundleError
 from ml.manifest import PARITY_FILE, parse_json
 from ml.matrix import Float32Matrix, Float64Vector, to_float32
-from ml.runtimes import Runtime, load_runtime
+from ml.runtimes import DENSE_KINDS, Runtime, load_runtime
 
 PARITY_TOLERANCE: Final = 1e-6
-"""How far a runtime may be from the model that was trained, on the bundle's sample."""
+"""How far a runtime of trees may be from the model that was trained, on the bundle's sample."""
+DENSE_TOLERANCE: Final = 1e-5
+"""The same for dense models, which are trained in float32, and for what follows them."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class ModelGraph:
             indices = np.asarray([positions[name] for name in spec.inputs], dtype=np.intp)
             is_all = np.array_equal(indices, np.arange(self.n_features + number))
             self._steps.append(_Step(runtime, None if is_all else indices, spec.output))
+        dense = [number for number, spec in enumerate(manifest.steps) if spec.kind in DENSE_KINDS]
+        self._first_dense = min(dense, default=len(manifest.steps))
         self._numbers = {step.output: number for number, step in enumerate(self._steps)}
 
     def run(self, matrix: Float32Matrix) -> dict[str, Float64Vector]:
@@ -111,7 +115,7 @@ class ModelGraph:
         Raises
         ------
         BundleError
-            When an output is further away than `PARITY_TOLERANCE`, or the sample is malformed.
+            When an output is further away than its tolerance, or the sample is malformed.
         """
         values = parse_json(files[PARITY_FILE], what=PARITY_FILE)
         try:
@@ -126,9 +130,11 @@ class ModelGraph:
             if name not in found or column.shape != found[name].shape:
                 raise BundleError(f"{PARITY_FILE} names an output {name!r} of another shape or model")
             distance = float(np.max(np.abs(found[name] - column), initial=0.0))
-            if not distance <= PARITY_TOLERANCE:
+            is_dense = self._numbers[name] >= self._first_dense
+            tolerance = DENSE_TOLERANCE if is_dense else PARITY_TOLERANCE
+            if not distance <= tolerance:
                 raise BundleError(
-                    f"expected {name} within {PARITY_TOLERANCE} of the trained model, got {distance:.3g}: "
+                    f"expected {name} within {tolerance} of the trained model, got {distance:.3g}: "
                     "check the versions of the libraries"
                 )
 

@@ -1,54 +1,69 @@
-"""The hybrid: anomaly scores, out of fold, beside the supervised features of one classifier."""
+"""The hybrid: anomaly scores, out of fold, and segments beside the supervised features of one classifier."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import ClassifierMixin, clone
+from sklearn.base import clone
 from sklearn.model_selection import KFold
-from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted
 
-from ml.anomaly import AnomalyDetector, IsolationForestDetector
+from ml.anomaly import AnomalyDetector
+from ml.detectors import make_detector
+from ml.ensemble import make_classifier
+from ml.errors import BundleError
 from ml.matrix import Float32Matrix, Float64Vector, to_float32
-from ml.risk import RiskScorer, validate_matrix
+from ml.risk import BinaryClassifier, ExportedStep, drawn_seed, seeded, validate_matrix
+from ml.segments import Segmenter
+from ml.tree_classifiers import export_classifier
 
-_SEED_LIMIT = 2**31 - 1
+ANOMALY_SCORE: Final = "anomaly_score"
+SEGMENT_NUMBER: Final = "segment"
+Columns = npt.NDArray[np.float64]
 
 
-class HybridFraudPipeline(ClassifierMixin, RiskScorer):  # type: ignore[misc]
-    """Classifier over the given features and an anomaly score.
+class HybridFraudPipeline(BinaryClassifier):
+    """Classifier over the given features, anomaly scores and a segment, composed by arguments.
 
     The classifier must not learn from anomaly scores of rows that the detector has seen: rows are cut into
     `n_splits` consecutive blocks (give them in order of time), and each block is scored by a detector fitted
-    on the others. A last detector, fitted on all rows, scores whatever comes later.
+    on the others. A last detector, fitted on the latest rows, scores whatever comes later.
 
     Parameters
     ----------
-    anomaly_detector : 'isolation_forest', AnomalyDetector, callable or None, default='isolation_forest'
-        A detector is cloned and fitted; a callable takes the float32 matrix and returns scores in [0, 1] (it
-        has been fitted elsewhere, on other rows); None: no anomaly score.
-    classifier : 'lightgbm' or estimator, default='lightgbm'
-        Has ``fit`` and ``predict_proba``; cloned. It gets NaN where a value is missing.
+    anomaly_detector : str, sequence of str, AnomalyDetector, callable or None, default='isolation_forest'
+        A name of `ml.detectors.DETECTORS`, or several: the classifier then sees the score of each. A detector
+        is cloned and fitted; a callable takes the float32 matrix and returns scores in [0, 1] (it has been
+        fitted elsewhere, on other rows); None: no anomaly score.
+    classifier : str or estimator, default='lightgbm'
+        A name of `ml.supervised.CLASSIFIERS`, or an estimator with ``fit`` and ``predict_proba``, which is
+        cloned. It gets NaN where a value is missing.
+    segmenter : 'kmeans', Segmenter or None, default=None
+        Appends the number of each row's segment; sees what the detector sees.
     anomaly_features : sequence of int or str, optional
-        What the detector sees, by position or name; by default every feature.
+        What detector and segmenter see, by position or name; by default every feature.
+    passthrough : bool, default=True
+        Whether the classifier sees the features; without them it turns anomaly scores into probabilities.
     n_splits : int, default=5
         Blocks for the out-of-fold scores.
+    recent_rows : int or None, default=200_000
+        How many of the latest rows a detector is fitted on, at most; None: all.
     random_state : int, RandomState instance or None, default=None
-        Seeds the detector and the classifier where they have a ``random_state`` of None.
+        Seeds the parts where they have a ``random_state`` of None.
 
     Attributes
     ----------
     classes_ : ndarray, shape (2,)
         The labels; the second is fraud.
     classifier_ : estimator
-        Fitted on the features and, last, the anomaly score.
+        Fitted on the features and, last, anomaly scores and segment.
     detector_ : AnomalyDetector, callable or None
-        Fitted on all rows.
+        Fitted on the latest rows.
+    segmenter_ : Segmenter or None
+        Fitted on the latest rows.
     anomaly_indices_ : ndarray of int
         Columns that the detector sees.
     n_features_in_ : int
@@ -72,24 +87,24 @@ class HybridFraudPipeline(ClassifierMixin, RiskScorer):  # type: ignore[misc]
         anomaly_detector: Any = "isolation_forest",
         classifier: Any = "lightgbm",
         *,
+        segmenter: Any = None,
         anomaly_features: Sequence[int | str] | None = None,
+        passthrough: bool = True,
         n_splits: int = 5,
+        recent_rows: int | None = 200_000,
         random_state: Any = None,
     ) -> None:
         self.anomaly_detector = anomaly_detector
         self.classifier = classifier
+        self.segmenter = segmenter
         self.anomaly_features = anomaly_features
+        self.passthrough = passthrough
         self.n_splits = n_splits
+        self.recent_rows = recent_rows
         self.random_state = random_state
 
-    def __sklearn_tags__(self) -> Any:
-        """Declare two classes only."""
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        return tags
-
     def fit(self, X: Any, y: Any) -> HybridFraudPipeline:
-        """Fit detector and classifier.
+        """Fit detector, segmenter and classifier.
 
         Parameters
         ----------
@@ -108,55 +123,83 @@ class HybridFraudPipeline(ClassifierMixin, RiskScorer):  # type: ignore[misc]
         ValueError
             When there are not exactly two classes.
         """
-        matrix, target = validate_matrix(self, X, y=y, reset=True, ensure_min_samples=2)
-        codes = self._encode(target)
-        seed = int(check_random_state(self.random_state).randint(_SEED_LIMIT))
+        matrix, codes = self._validate_fit(X, y)
+        seed = drawn_seed(self.random_state)
         self.anomaly_indices_ = self._anomaly_indices()
+        seen = matrix[:, self.anomaly_indices_]
+        latest = seen if self.recent_rows is None else seen[-self.recent_rows :]
         detector = _detector(self.anomaly_detector, seed)
-        scores = out_of_fold_scores(detector, matrix[:, self.anomaly_indices_], n_splits=self.n_splits)
-        self.detector_ = _fitted(detector, matrix[:, self.anomaly_indices_])
-        self.classifier_ = _classifier(self.classifier, seed)
-        self.classifier_.fit(_appended(matrix, scores), codes)
+        scores = out_of_fold_scores(detector, seen, n_splits=self.n_splits, recent_rows=self.recent_rows)
+        self.detector_ = clone(detector).fit(latest) if isinstance(detector, AnomalyDetector) else detector
+        self.segmenter_ = None
+        if self.segmenter is not None:
+            segmenter = Segmenter() if self.segmenter == "kmeans" else clone(self.segmenter)
+            self.segmenter_ = seeded(segmenter, seed).fit(latest)
+        self.classifier_ = make_classifier(self.classifier, seed)
+        self.classifier_.fit(self._appended(matrix, scores), codes)
         return self
-
-    def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
-        """Return the probability of each class, shape (n_samples, 2); the second column is fraud's."""
-        check_is_fitted(self)
-        probabilities = self._probability(validate_matrix(self, X))
-        return np.column_stack([1.0 - probabilities, probabilities])
-
-    def predict(self, X: Any) -> npt.NDArray[Any]:
-        """Return the likelier class of each row; decisions take a threshold from the bundle instead."""
-        probabilities = self.predict_proba(X)[:, 1]
-        labels: npt.NDArray[Any] = self.classes_[(probabilities >= 0.5).astype(int)]
-        return labels
 
     def anomaly_score(self, X: Any) -> Float64Vector | None:
         """Return the fitted detector's score of each row, None when the pipeline has no detector."""
         check_is_fitted(self)
-        return self._anomaly(validate_matrix(self, X))
+        seen = validate_matrix(self, X)[:, self.anomaly_indices_]
+        if self.detector_ is None:
+            return None
+        score = self.detector_._risk if isinstance(self.detector_, AnomalyDetector) else self.detector_
+        return np.asarray(score(seen), dtype=np.float64)
+
+    def export_steps(self, inputs: Sequence[str], output: str) -> list[ExportedStep]:
+        """Return the steps of detector, segmenter and classifier, reading `inputs` and writing `output`.
+
+        Raises
+        ------
+        BundleError
+            When a part can't be served.
+        """
+        seen = [inputs[index] for index in self.anomaly_indices_]
+        steps, columns = [], list(inputs) if self.passthrough else []
+        if self.detector_ is not None:
+            if not hasattr(self.detector_, "export_steps"):
+                raise BundleError("expected a detector of ml.anomaly: a callable can't be put into a bundle")
+            steps += self.detector_.export_steps(seen, ANOMALY_SCORE)
+            columns += self.detector_.score_names(ANOMALY_SCORE)
+        if self.segmenter_ is not None:
+            steps += self.segmenter_.export_steps(seen, SEGMENT_NUMBER)
+            columns.append(SEGMENT_NUMBER)
+        if not hasattr(self.classifier_, "export_steps"):
+            return [*steps, ExportedStep(output, tuple(columns), export_classifier(self.classifier_))]
+        return [*steps, *self.classifier_.export_steps(columns, output)]
+
+    def trained_outputs(self, X: Float32Matrix, output: str) -> dict[str, Float64Vector]:
+        """Return what each step writes, by the objects that were trained."""
+        seen = X[:, self.anomaly_indices_]
+        outputs: dict[str, Float64Vector] = {}
+        if isinstance(self.detector_, AnomalyDetector):
+            trained = getattr(self.detector_, "trained_outputs", None)
+            outputs |= trained(seen, ANOMALY_SCORE) if trained else {}
+        if self.segmenter_ is not None:
+            outputs |= self.segmenter_.trained_outputs(seen, SEGMENT_NUMBER)
+        appended = self._appended(X, self._score_columns(seen))
+        if not hasattr(self.classifier_, "trained_outputs"):
+            return {**outputs, output: _probability(self.classifier_, appended)}
+        return {**outputs, **self.classifier_.trained_outputs(appended, output)}
 
     def _risk(self, X: Float32Matrix) -> Float64Vector:
-        return self._probability(X)
+        appended = self._appended(X, self._score_columns(X[:, self.anomaly_indices_]))
+        return _probability(self.classifier_, appended)
 
-    def _probability(self, X: Float32Matrix) -> Float64Vector:
-        appended = _appended(X, self._anomaly(X))
-        return np.asarray(self.classifier_.predict_proba(appended)[:, 1], dtype=np.float64)
+    def _score_columns(self, seen: Float32Matrix) -> Columns | None:
+        return _score_columns(self.detector_, seen)
 
-    def _anomaly(self, X: Float32Matrix) -> Float64Vector | None:
-        scores: Float64Vector | None = _scores(self.detector_, X[:, self.anomaly_indices_])
-        return scores
-
-    def _encode(self, y: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-        check_classification_targets(y)
-        if type_of_target(y) != "binary":
-            raise ValueError(
-                f"Only binary classification is supported. The type of the target is {type_of_target(y)}."
-            )
-        self.classes_, codes = np.unique(y, return_inverse=True)
-        if len(self.classes_) != 2:
-            raise ValueError(f"expected two classes, fraud and not, got 1 class: {self.classes_[0]!r}")
-        return codes
+    def _appended(self, X: Float32Matrix, scores: Columns | None) -> Float32Matrix:
+        parts = [X] if self.passthrough else []
+        if scores is not None:
+            parts.append(to_float32(scores))
+        if self.segmenter_ is not None:
+            parts.append(to_float32(self.segmenter_._risk(X[:, self.anomaly_indices_]))[:, None])
+        if not parts:
+            raise ValueError("expected a detector or segmenter where passthrough is False, got neither")
+        return np.ascontiguousarray(np.hstack(parts))
 
     def _anomaly_indices(self) -> npt.NDArray[np.intp]:
         if self.anomaly_features is None:
@@ -168,7 +211,9 @@ class HybridFraudPipeline(ClassifierMixin, RiskScorer):  # type: ignore[misc]
         return np.asarray(positions, dtype=np.intp)
 
 
-def out_of_fold_scores(detector: Any, X: Float32Matrix, *, n_splits: int = 5) -> Float64Vector | None:
+def out_of_fold_scores(
+    detector: Any, X: Float32Matrix, *, n_splits: int = 5, recent_rows: int | None = None
+) -> Columns | None:
     """Score each consecutive block of rows by a detector fitted on the other blocks.
 
     Parameters
@@ -179,53 +224,43 @@ def out_of_fold_scores(detector: Any, X: Float32Matrix, *, n_splits: int = 5) ->
         Rows in order of time.
     n_splits : int, default=5
         Number of blocks, at most half the rows.
+    recent_rows : int, optional
+        Fit on so many of the latest of the other rows only.
 
     Returns
     -------
-    ndarray of float64, shape (n_samples,), or None
+    ndarray of float64, shape (n_samples, n_scores), or None
         None when there is no detector.
     """
     if not isinstance(detector, AnomalyDetector):
-        return _scores(detector, X)
+        return _score_columns(detector, X)
     blocks = min(n_splits, len(X) // 2)
     if blocks < 2:
-        return _scores(clone(detector).fit(X), X)
-    scores = np.empty(len(X), dtype=np.float64)
+        fitted: AnomalyDetector = clone(detector).fit(X)
+        return fitted.score_columns(X)
+    parts = []
     for others, block in KFold(blocks).split(X):
-        scores[block] = clone(detector).fit(X[others]).risk_score(X[block])
-    return scores
+        chosen = others if recent_rows is None else others[-recent_rows:]
+        parts.append(clone(detector).fit(X[chosen]).score_columns(X[block]))
+    return np.concatenate(parts)
 
 
 def _detector(choice: Any, seed: int) -> Any:
     if choice is None or (callable(choice) and not isinstance(choice, AnomalyDetector)):
         return choice
-    return _seeded(IsolationForestDetector() if choice == "isolation_forest" else clone(choice), seed)
+    return make_detector(choice, seed)
 
 
-def _classifier(choice: Any, seed: int) -> Any:
-    if choice == "lightgbm":
-        from ml.supervised import default_lightgbm  # here, so that detectors alone never import LightGBM
-
-        choice = default_lightgbm()
-    return _seeded(clone(choice), seed)
-
-
-def _seeded(estimator: Any, seed: int) -> Any:
-    if "random_state" in estimator.get_params() and estimator.get_params()["random_state"] is None:
-        estimator.set_params(random_state=seed)
-    return estimator
-
-
-def _fitted(detector: Any, X: Float32Matrix) -> Any:
-    return clone(detector).fit(X) if isinstance(detector, AnomalyDetector) else detector
-
-
-def _scores(detector: Any, X: Float32Matrix) -> Float64Vector | None:
+def _score_columns(detector: Any, X: Float32Matrix) -> Columns | None:
     if detector is None:
         return None
-    scores = detector.risk_score(X) if isinstance(detector, AnomalyDetector) else detector(X)
-    return np.asarray(scores, dtype=np.float64)
+    if isinstance(detector, AnomalyDetector):
+        columns: Columns = detector.score_columns(X)
+        return columns
+    return np.asarray(detector(X), dtype=np.float64)[:, None]
 
 
-def _appended(X: Float32Matrix, scores: Float64Vector | None) -> Float32Matrix:
-    return X if scores is None else np.column_stack([X, to_float32(scores)])
+def _probability(classifier: Any, X: Float32Matrix) -> Float64Vector:
+    if isinstance(classifier, BinaryClassifier):
+        return classifier._risk(X)
+    return np.asarray(classifier.predict_proba(X)[:, 1], dtype=np.float64)

@@ -100,7 +100,7 @@ class ThresholdSpec(_Strict):
 
 
 class TrainingSpec(_Strict):
-    """What the model was trained on: times are int64 UTC microseconds."""
+    """What the model was trained on: times are int64 UTC microseconds; `parameters` are those of a search."""
 
     protocol: dict[Name, Any]
     train_start_us: int
@@ -113,6 +113,7 @@ class TrainingSpec(_Strict):
     test_rows: int
     test_frauds: int
     seed: int
+    parameters: dict[Name, Any] = Field(default_factory=dict)
 
 
 class FileSpec(_Strict):

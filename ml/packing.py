@@ -13,10 +13,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from ml.anomaly import AnomalyDetector
 from ml.catalog import CompiledSql
-from ml.errors import BundleError
-from ml.hybrid import HybridFraudPipeline
+from ml.hybrid import ANOMALY_SCORE, HybridFraudPipeline
 from ml.manifest import (
     DERIVED_SQL_FILE,
     LIVE_SQL_FILE,
@@ -28,12 +26,11 @@ from ml.manifest import (
 )
 from ml.matrix import Float32Matrix
 from ml.reference import ReferenceStatistics, draw_sample
-from ml.runtimes import ExportedModel
-from ml.supervised import export_classifier
+from ml.risk import ExportedStep
+from ml.runtimes import DENSE_KINDS, EXPLAINED_KINDS
 from ml.thresholds import Thresholds
 from warehouse.settings import PROJECT_ROOT
 
-ANOMALY_SCORE: Final = "anomaly_score"
 FRAUD_PROBABILITY: Final = "fraud_probability"
 _LIBRARIES: Final = (
     "dbt-core",
@@ -42,10 +39,17 @@ _LIBRARIES: Final = (
     "lightgbm",
     "numpy",
     "pyarrow",
+    "safetensors",
     "scikit-learn",
+    "torch",
     "treelite",
+    "xgboost-cpu",
 )
-_SUFFIXES: Final = {"trees": {"isolation_forest": ".treelite", "lightgbm": ".txt"}}
+_SUFFIXES: Final = {
+    ("trees", "isolation_forest"): ".treelite",
+    ("trees", "lightgbm"): ".txt",
+    **{("weights", kind): ".safetensors" for kind in DENSE_KINDS},
+}
 _GIT_SECONDS: Final = 10
 
 
@@ -96,14 +100,8 @@ def pack(
         When a part of the pipeline can't be served.
     """
     columns = [feature.name for feature in features]
-    models: list[tuple[str, list[str], ExportedModel]] = []
-    inputs = list(columns)
-    if pipeline.detector_ is not None:
-        seen = [columns[index] for index in pipeline.anomaly_indices_]
-        models.append((ANOMALY_SCORE, seen, _exported_detector(pipeline)))
-        inputs.append(ANOMALY_SCORE)
-    models.append((FRAUD_PROBABILITY, inputs, export_classifier(pipeline.classifier_)))
-    steps, files = _steps(models)
+    exported = pipeline.export_steps(columns, FRAUD_PROBABILITY)
+    steps, files = _steps(exported)
     sample = draw_sample(reference, columns, seed=training.seed)
     files |= {
         LIVE_SQL_FILE: sql.live.encode(),
@@ -118,7 +116,7 @@ def pack(
         "steps": steps,
         "probability": FRAUD_PROBABILITY,
         "anomaly": ANOMALY_SCORE if pipeline.detector_ is not None else None,
-        "explained": FRAUD_PROBABILITY,
+        "explained": _explained(exported),
         "thresholds": asdict(thresholds),
         "training": training.model_dump(),
         "metrics": json.loads(json.dumps(metrics)),
@@ -153,42 +151,27 @@ def git_commit() -> str | None:
     return found.stdout.strip() or None
 
 
-def _exported_detector(pipeline: HybridFraudPipeline) -> ExportedModel:
-    if not isinstance(pipeline.detector_, AnomalyDetector):
-        raise BundleError("expected an anomaly detector of ml.anomaly: a callable can't be put into a bundle")
-    return pipeline.detector_.export()
+def _explained(steps: Sequence[ExportedStep]) -> str | None:
+    """Return the first step towards the probability that gives exact contributions, if there is one."""
+    outputs = [step.output for step in steps if step.model.kind in EXPLAINED_KINDS]
+    return outputs[0] if outputs else None
 
 
-def _steps(
-    models: Sequence[tuple[str, list[str], ExportedModel]],
-) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
+def _steps(exported: Sequence[ExportedStep]) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
     steps: list[dict[str, Any]] = []
     files: dict[str, bytes] = {}
-    for output, inputs, model in models:
-        names = {
-            role: f"{output}_{role}{_SUFFIXES.get(role, {}).get(model.kind, '.json')}" for role in model.files
-        }
-        steps.append({"kind": model.kind, "inputs": inputs, "output": output, "files": names})
+    for step in exported:
+        model, output = step.model, step.output
+        names = {role: f"{output}_{role}{_SUFFIXES.get((role, model.kind), '.json')}" for role in model.files}
+        steps.append({"kind": model.kind, "inputs": list(step.inputs), "output": output, "files": names})
         files |= {names[role]: content for role, content in model.files.items()}
     return steps, files
 
 
 def _parity(pipeline: HybridFraudPipeline, sample: Float32Matrix) -> dict[str, Any]:
     """Score rows that nobody ever was by the trained objects, not by the runtimes."""
-    named = _named(pipeline, sample)
-    outputs = {FRAUD_PROBABILITY: pipeline.predict_proba(named)[:, 1].tolist()}
-    if isinstance(pipeline.detector_, AnomalyDetector):
-        seen = sample[:, pipeline.anomaly_indices_]
-        outputs[ANOMALY_SCORE] = pipeline.detector_.trained_risk_score(seen).tolist()
+    trained = pipeline.trained_outputs(sample, FRAUD_PROBABILITY)
+    outputs = {name: column.tolist() for name, column in trained.items()}
     values = np.asarray(sample, dtype=np.float64)
     inputs = [[None if np.isnan(value) else float(value) for value in row] for row in values]
     return {"inputs": inputs, "outputs": outputs}
-
-
-def _named(pipeline: HybridFraudPipeline, sample: Float32Matrix) -> Any:
-    names = getattr(pipeline, "feature_names_in_", None)
-    if names is None:
-        return sample
-    import pandas as pd
-
-    return pd.DataFrame(sample, columns=list(names))

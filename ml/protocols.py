@@ -15,8 +15,9 @@ A protocol is a name and parameters, as a mapping carries them:
 ``{"name": "handbook", ...}``
     The published single split of the Fraud Detection Handbook: training from ``train_start`` (2018-07-25) for
     ``train_days`` (7), a delay of ``delay_days`` (7), test for ``test_days`` (7). Test rows of customers who
-    are known to be compromised are dropped: those with a fraud since the start of training whose label was
-    known before the row's day.
+    are known to be compromised are dropped: those with a fraud since ``train_start`` whose label was known
+    before the row's day. ``history_days`` (by default ``train_days``) lets so many days train, up to the same
+    end; the test stays the same.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _MIN_CLASS_ROWS: Final = 5
 _ALLOWED: Final = {
     "latest": {"name", "train_days", "test_days"},
     "ulb": {"name", "train_share"},
-    "handbook": {"name", "train_start", "train_days", "delay_days", "test_days"},
+    "handbook": {"name", "train_start", "train_days", "history_days", "delay_days", "test_days"},
 }
 
 
@@ -119,7 +120,7 @@ def select_rows(connection: duckdb.DuckDBPyConnection, relation: str, *, windows
         "test_start": windows.test_start_us,
         "test_end": windows.test_end_us,
         "as_of": windows.as_of_us if windows.as_of_us is not None else NO_LIMIT,
-        "drops_compromised": windows.drops_known_compromised,
+        "compromised_since": windows.compromised_since_us,
         "day": DAY_US,
     }
     query = _SELECTION.format(relation=relation)
@@ -149,7 +150,7 @@ with parts as (
 compromised as (
     select customer_id, min(label_known_us) as known_us
     from {relation}
-    where is_fraud and customer_id is not null and event_us >= $train_start
+    where is_fraud and customer_id is not null and event_us >= $compromised_since
     group by customer_id
 )
 
@@ -163,7 +164,7 @@ from parts
 left join compromised on parts.customer_id = compromised.customer_id
 where parts.part is not null
     and not (
-        $drops_compromised
+        $compromised_since is not null
         and parts.part = 'test'
         and compromised.known_us is not null
         and compromised.known_us < parts.event_us - parts.event_us % $day

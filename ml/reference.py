@@ -6,6 +6,7 @@ from.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from ml.matrix import Float32Matrix
 
 # The outermost hundredths are left out: they would be single people's values.
 LEVELS: Final = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+_LOW: Final = LEVELS.index(0.05)
 _MEDIAN: Final = LEVELS.index(0.5)
+_HIGH: Final = LEVELS.index(0.95)
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,25 @@ class ReferenceStatistics:
             return None
         index = bisect_right(column.quantiles, value)
         return LEVELS[index - 1] if index else 0.0
+
+    def is_usual(self, name: str, value: float) -> bool:
+        """Return whether a value lies in the middle nine tenths of past ones; True where there are none."""
+        column = self.columns.get(name)
+        if column is None or not column.quantiles:
+            return True
+        return column.quantiles[_LOW] <= value <= column.quantiles[_HIGH]
+
+    def deviation(self, name: str, value: float) -> float:
+        """Return how far a value is from the median, at least 0: ``asinh`` of the distance over the spread.
+
+        The spread is half of what the middle nine tenths of past values cover, or all of them, or 1.
+        """
+        column = self.columns.get(name)
+        if column is None or not column.quantiles:
+            return 0.0
+        quantiles = column.quantiles
+        spread = (quantiles[_HIGH] - quantiles[_LOW]) / 2 or (quantiles[-1] - quantiles[0]) / 2 or 1.0
+        return math.asinh(abs(value - quantiles[_MEDIAN]) / spread)
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON values."""

@@ -2,7 +2,7 @@
 
 Nothing here imports scikit-learn, pandas or torch. Each runtime is loaded from bytes whose hash was checked
 before (law 9 of the design) and takes the float32 matrix of its inputs. A row scores the same bits alone or
-in a batch: every runtime walks its trees row by row.
+in a batch: trees are walked row by row, and dense models multiply row by row (`ml.dense`).
 """
 
 from __future__ import annotations
@@ -15,12 +15,26 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ml.curves import CurveRuntime, MeanRuntime
+from ml.dense import AutoencoderRuntime, KernelRuntime, LinearRuntime, NetworkRuntime, SegmentRuntime
 from ml.errors import BundleError
 from ml.lightgbm_native import NativeBooster
 from ml.matrix import Float32Matrix, Float64Vector
 
 ISOLATION_FOREST: Final = "isolation_forest"
 LIGHTGBM: Final = "lightgbm"
+LINEAR: Final = "linear"
+NETWORK: Final = "network"
+AUTOENCODER: Final = "autoencoder"
+KERNEL: Final = "kernel"
+SEGMENT: Final = "segment"
+CURVE: Final = "curve"
+MEAN: Final = "mean"
+
+EXPLAINED_KINDS: Final = frozenset({LIGHTGBM, LINEAR})
+"""Kinds with exact contributions: trees by LightGBM's TreeSHAP, linear models by their coefficients."""
+DENSE_KINDS: Final = frozenset({LINEAR, NETWORK, AUTOENCODER, KERNEL, SEGMENT})
+"""Kinds that `ml.dense` scores by products of matrices."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +115,7 @@ class IsolationForestRuntime:
 
 
 class LightGBMRuntime:
-    """A LightGBM binary classifier, from its native text.
+    """Trees in LightGBM's native text: its own, and those that `ml.forest_text` wrote.
 
     Parameters
     ----------
@@ -120,16 +134,27 @@ class LightGBMRuntime:
 
     def run(self, X: Float32Matrix) -> Float64Vector:
         """Return the probability of fraud of each row."""
-        return self._booster.predict(X)
+        # the sum of a forest's leaves may pass 1 by its last bit
+        return np.clip(self._booster.predict(X), 0.0, 1.0)
 
     def contributions(self, X: Float32Matrix) -> npt.NDArray[np.float64]:
-        """Return exact tree contributions (TreeSHAP) to the log odds; the last column is the base value."""
+        """Return exact tree contributions (TreeSHAP); the last column is the base value.
+
+        They add up to what the leaves add up to: the log odds of boosted trees, a forest's probability.
+        """
         return self._booster.contributions(X)
 
 
 _LOADERS: Final[dict[str, Callable[[Mapping[str, bytes]], Any]]] = {
     ISOLATION_FOREST: IsolationForestRuntime.from_files,
     LIGHTGBM: LightGBMRuntime.from_files,
+    LINEAR: LinearRuntime.from_files,
+    NETWORK: NetworkRuntime.from_files,
+    AUTOENCODER: AutoencoderRuntime.from_files,
+    KERNEL: KernelRuntime.from_files,
+    SEGMENT: SegmentRuntime.from_files,
+    CURVE: CurveRuntime.from_files,
+    MEAN: MeanRuntime.from_files,
 }
 
 

@@ -106,6 +106,13 @@ class Scorer:
     ------
     BundleError
         When a model can't be loaded, or does not score the bundle's sample as it did when it was trained.
+
+    Attributes
+    ----------
+    bundle : Bundle
+        What the bundle says of itself.
+    reference : ReferenceStatistics
+        What is typical of its columns.
     """
 
     def __init__(self, bundle: VerifiedBundle) -> None:
@@ -113,7 +120,10 @@ class Scorer:
         self._graph = ModelGraph(bundle)
         self._graph.check_parity(bundle.files)
         self._plain, self._attributes = _split_features(bundle.manifest.features)
-        self._explainer = _load_explainer(bundle, self._graph)
+        self.reference = ReferenceStatistics.from_dict(
+            parse_json(bundle.files[REFERENCE_FILE], what=REFERENCE_FILE)
+        )
+        self._explainer = _load_explainer(bundle.manifest, self._graph, self.reference)
         self.bundle = _describe(bundle)
 
     @classmethod
@@ -218,8 +228,10 @@ class Scorer:
         outputs: Mapping[str, Float64Vector],
     ) -> dict[int, tuple[Reason, ...]]:
         explained = self._manifest.explained
-        if self._explainer is None or explained is None or not chosen:
+        if not chosen:
             return {}
+        if explained is None:
+            return {index: self._explainer.furthest(rows[index]) for index in chosen}
         contributions = self._graph.contributions(explained, full[list(chosen)])
         earlier = self._graph.outputs_before(explained)
         return {
@@ -232,15 +244,23 @@ class Scorer:
         }
 
 
-def _load_explainer(bundle: VerifiedBundle, graph: ModelGraph) -> Explainer | None:
-    manifest = bundle.manifest
-    reference = ReferenceStatistics.from_dict(parse_json(bundle.files[REFERENCE_FILE], what=REFERENCE_FILE))
-    if manifest.explained is None:
-        return None
-    if not graph.can_explain(manifest.explained):
+def _load_explainer(manifest: Manifest, graph: ModelGraph, reference: ReferenceStatistics) -> Explainer:
+    names = [feature.name for feature in manifest.features]
+    inputs = {step.output: step.inputs for step in manifest.steps}
+    if manifest.explained is not None and not graph.can_explain(manifest.explained):
         raise BundleError(f"the model {manifest.explained!r} gives no contributions to explain with")
-    (inputs,) = (step.inputs for step in manifest.steps if step.output == manifest.explained)
-    return Explainer(inputs, features=manifest.features, reference=reference)
+    seen: dict[str, list[str]] = {}
+    for output, columns in inputs.items():
+        # the features that a model of models comes from are those of its parts, each once
+        of_parts = [name for column in columns for name in seen.get(column, [column])]
+        seen[output] = list(dict.fromkeys(of_parts))
+    explained = manifest.explained
+    return Explainer(
+        names if explained is None else inputs[explained],
+        features=manifest.features,
+        reference=reference,
+        seen=seen,
+    )
 
 
 def _split_features(

@@ -1,41 +1,34 @@
-"""Training: rows of the protocol, features through Feast, the hybrid, thresholds, figures, a bundle."""
+"""Training: rows of the protocol, features through Feast, a model, thresholds, figures, a bundle."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
-
-from ml.bundles import publish, verify
-from ml.catalog import is_label_free
 from ml.errors import TrainingDataError
 from ml.evaluation import Evaluation, evaluate_scores, write_json
-from ml.features import FRAUD_SCORING
 from ml.hybrid import HybridFraudPipeline
-from ml.manifest import FeatureSpec, TrainingSpec
-from ml.matrix import Float32Matrix
-from ml.packing import ANOMALY_SCORE, FRAUD_PROBABILITY, pack
-from ml.protocols import CALIBRATION, TEST, TRAIN
-from ml.reference import ReferenceStatistics, measure
-from ml.scoring import Scorer
-from ml.thresholds import Thresholds, threshold_for_budget, threshold_for_precision
+from ml.manifest import TrainingSpec
+from ml.model_publishing import provenance, publish_model
+from ml.model_suite import DEFAULT_MODEL, SUITE, make_model
+from ml.protocols import TEST, TRAIN
+from ml.search import SPACES, draw_settings, search, time_folds
+from ml.supervised import CLASSIFIERS
+from ml.threshold_choice import choose_thresholds
+from ml.thresholds import Thresholds
 from ml.training_data import TrainingData, read_training_data
 from ml.windows import DAY_US
 from warehouse.landing import list_batches
 from warehouse.settings import Settings
 
-MODEL_NAME: Final = "hybrid"
 TrainingProgress = Callable[[str, int, int], None]
 """Called with what begins, how many stages are done, and how many there are."""
 
-_STAGES: Final = ("choosing rows", "joining features", "fitting", "thresholds", "evaluating", "publishing")
-_DECLINE_PRECISION: Final = 0.95
-_FIT_SHARE: Final = 0.8
+_READING_STAGES: Final = ("choosing rows", "joining features")
+_MODEL_STAGES: Final = ("fitting", "thresholds", "evaluating", "publishing")
 
 
 @dataclass(frozen=True)
@@ -44,6 +37,8 @@ class TrainingResult:
 
     Parameters
     ----------
+    model : str
+        Its name in the suite.
     bundle_dir : Path
         The published bundle; it is not promoted.
     protocol : str
@@ -56,8 +51,11 @@ class TrainingResult:
         Where decisions change.
     metrics_path : Path
         The same figures as JSON.
+    fit_seconds : float
+        How long the last fit took, without the search.
     """
 
+    model: str
     bundle_dir: Path
     protocol: str
     train_rows: int
@@ -67,32 +65,43 @@ class TrainingResult:
     evaluation: Evaluation
     thresholds: Thresholds
     metrics_path: Path
+    fit_seconds: float
 
 
 def train(
     settings: Settings,
     *,
+    model: str = DEFAULT_MODEL,
     protocol: str | Mapping[str, Any] | None = None,
+    history_days: int | None = None,
     as_of_us: int | None = None,
     seed: int = 0,
     alert_budget: float = 100.0,
+    trials: int = 0,
     progress: TrainingProgress | None = None,
 ) -> TrainingResult:
-    """Train the hybrid on the published warehouse and publish its bundle.
+    """Train a model on the published warehouse and publish its bundle.
 
     Parameters
     ----------
     settings : Settings
         The home; `cbp build` and the registration of features must have run.
+    model : str, default='hybrid'
+        A name in `ml.model_suite.SUITE`.
     protocol : str or mapping, optional
         How time is split (see `ml.protocols`): a name, or a name with parameters; by default what the mapping
         of the newest landed batch that names one says, else 'latest'.
+    history_days : int, optional
+        How many days train, instead of what the protocol says; the test stays the same.
     as_of_us : int, optional
         Labels known later do not exist (UTC microseconds).
     seed : int, default=0
         Same data, code and seed: same hashes.
     alert_budget : float, default=100
         Alerts a day, the mean over the days before the test, that the review threshold allows.
+    trials : int, default=0
+        How many settings of the classifier to try on folds inside the training rows, the usual one among
+        them; 0: no search.
     progress : callable, optional
         See `TrainingProgress`.
 
@@ -107,16 +116,78 @@ def train(
     BundleError
         When the bundle can't be published.
     """
-    report = _Stages(progress)
-    report.begin()
+    (result,) = train_models(
+        settings,
+        [model],
+        protocol=protocol,
+        history_days=history_days,
+        as_of_us=as_of_us,
+        seed=seed,
+        alert_budget=alert_budget,
+        trials=trials,
+        progress=progress,
+    )
+    return result
+
+
+def train_models(
+    settings: Settings,
+    models: Sequence[str],
+    *,
+    protocol: str | Mapping[str, Any] | None = None,
+    history_days: int | None = None,
+    as_of_us: int | None = None,
+    seed: int = 0,
+    alert_budget: float = 100.0,
+    trials: int = 0,
+    progress: TrainingProgress | None = None,
+) -> list[TrainingResult]:
+    """Train several models of the suite on the same rows, whose features are joined once.
+
+    Parameters are those of `train`, which see, but for `models`, names in `ml.model_suite.SUITE`.
+    """
+    unknown = sorted(set(models) - set(SUITE))
+    if unknown or not models:
+        raise TrainingDataError(f"expected models among {', '.join(SUITE)}, got {unknown or 'none'}")
+    report = _Stages(progress, total=len(_READING_STAGES) + len(models) * len(_MODEL_STAGES))
+    report.begin(_READING_STAGES[0])
     wanted = chosen_protocol(settings, protocol)
-    data = read_training_data(settings, protocol=wanted, as_of_us=as_of_us, joining=report.begin)
-    report.begin()
+    if history_days is not None:
+        wanted["history_days" if wanted["name"] == "handbook" else "train_days"] = history_days
+    data = read_training_data(
+        settings, protocol=wanted, as_of_us=as_of_us, joining=lambda: report.begin(_READING_STAGES[1])
+    )
+    training = provenance(data, wanted, seed=seed)
+    results = [
+        _train_model(settings, data, name, training, alert_budget=alert_budget, trials=trials, report=report)
+        for name in models
+    ]
+    report.end()
+    return results
+
+
+def _train_model(
+    settings: Settings,
+    data: TrainingData,
+    name: str,
+    training: TrainingSpec,
+    *,
+    alert_budget: float,
+    trials: int,
+    report: _Stages,
+) -> TrainingResult:
+    report.begin(f"{name}: fitting")
+    model = make_model(name, data.features, seed=training.seed)
+    if trials:
+        setting = _searched(model, name, data, seed=training.seed, trials=trials, report=report)
+        training = training.model_copy(update={"parameters": dict(setting)})
     is_train, is_test, labels = data.part(TRAIN), data.part(TEST), data.labels()
-    pipeline = _pipeline(data.features, seed).fit(data.frame(is_train), labels[is_train])
-    report.begin()
-    thresholds = choose_thresholds(pipeline, data, seed=seed, alert_budget=alert_budget)
-    report.begin()
+    started = time.perf_counter()
+    pipeline = model.fit(data.frame(is_train), labels[is_train])
+    fit_seconds = time.perf_counter() - started
+    report.begin(f"{name}: thresholds")
+    thresholds = choose_thresholds(pipeline, data, alert_budget=alert_budget)
+    report.begin(f"{name}: evaluating")
     probabilities = pipeline.risk_score(data.frame(is_test))
     evaluation = evaluate_scores(
         probabilities,
@@ -125,36 +196,23 @@ def train(
         days=data.event_us()[is_test] // DAY_US,
         threshold=thresholds.review,
     )
-    report.begin()
-    training = _provenance(data, wanted, seed)
-    packed = pack(
-        pipeline,
-        name=MODEL_NAME,
-        service=FRAUD_SCORING,
-        features=data.features,
-        sql=data.sql,
-        thresholds=thresholds,
-        training=training,
-        metrics=evaluation.as_dict(),
-        reference=_reference(pipeline, data),
+    report.begin(f"{name}: publishing")
+    bundle_dir = publish_model(
+        settings, pipeline, data, name=name, training=training, thresholds=thresholds, evaluation=evaluation
     )
-    bundle_dir = publish(
-        settings.models_dir, manifest=packed.manifest, files=packed.files, day=_version_day(training)
-    )
-    _check_served_alike(bundle_dir, data.matrix[is_test], probabilities)
-    metrics_path = settings.reports_dir / MODEL_NAME / "metrics.json"
+    metrics_path = settings.reports_dir / name / "metrics.json"
     write_json(
         {
-            "model": MODEL_NAME,
+            "model": name,
             "version": bundle_dir.name,
             "training": training.model_dump(),
             "test": evaluation.as_dict(),
-            "thresholds": packed.manifest["thresholds"],
+            "thresholds": asdict(thresholds),
         },
         metrics_path,
     )
-    report.end()
     return TrainingResult(
+        model=name,
         bundle_dir=bundle_dir,
         protocol=data.split.protocol,
         train_rows=training.train_rows,
@@ -164,7 +222,37 @@ def train(
         evaluation=evaluation,
         thresholds=thresholds,
         metrics_path=metrics_path,
+        fit_seconds=fit_seconds,
     )
+
+
+def _searched(
+    model: HybridFraudPipeline,
+    name: str,
+    data: TrainingData,
+    *,
+    seed: int,
+    trials: int,
+    report: _Stages,
+) -> Mapping[str, Any]:
+    """Set the best of some settings on a model, on folds inside the training rows; return them."""
+    chosen = model.classifier
+    if not isinstance(chosen, str):
+        raise TrainingDataError(f"expected a model of one classifier to search for, got {name!r}")
+    model.set_params(classifier=CLASSIFIERS[chosen]())
+    space = {f"classifier__{parameter}": values for parameter, values in SPACES[chosen].items()}
+    is_train = data.part(TRAIN)
+    windows = data.split.windows
+    found = search(
+        model,
+        draw_settings(space, trials=trials, seed=seed),
+        data.matrix[is_train],
+        data.labels()[is_train],
+        folds=time_folds(data.event_us()[is_train], gap_us=windows.test_start_us - windows.train_end_us),
+        progress=lambda done, total: report.tell(f"{name}: searching, fit {done} of {total}"),
+    )
+    model.set_params(**found.best.parameters)
+    return found.best.parameters
 
 
 def chosen_protocol(settings: Settings, protocol: str | Mapping[str, Any] | None) -> dict[str, Any]:
@@ -178,126 +266,25 @@ def chosen_protocol(settings: Settings, protocol: str | Mapping[str, Any] | None
     return {"name": protocol or "latest"}
 
 
-def choose_thresholds(
-    pipeline: HybridFraudPipeline, data: TrainingData, *, seed: int, alert_budget: float
-) -> Thresholds:
-    """Choose review by the alert budget and decline by precision.
-
-    Review: on the days between training and test, which the model has not seen and whose labels are not yet
-    known. Where there are none, on the last fifth of the training rows, scored by a model fitted on the rest.
-    Decline: on that last fifth, the lowest probability at and above which 95 % are fraud; none where that is
-    not reached.
-    """
-    held_out = _held_out_scores(data, seed)
-    between = data.part(CALIBRATION)
-    if between.any():
-        windows = data.split.windows
-        days = (windows.test_start_us - windows.calibration_start_us) / DAY_US
-        scores = pipeline.risk_score(data.frame(between))
-    elif held_out is not None:
-        days, scores = held_out.days, held_out.scores
-    else:
-        raise TrainingDataError("expected days before the test to place the threshold on, got none")
-    review = threshold_for_budget(scores, days=days, alerts_per_day=alert_budget)
-    decline = None
-    if held_out is not None:
-        decline = threshold_for_precision(held_out.scores, held_out.labels, precision=_DECLINE_PRECISION)
-    return Thresholds(
-        review=review,
-        decline=None if decline is None else max(decline, review),
-        alert_budget=float(alert_budget),
-        calibration_rows=len(scores),
-        calibration_days=float(days),
-    )
-
-
-@dataclass(frozen=True)
-class _HeldOut:
-    scores: npt.NDArray[np.float64]
-    labels: npt.NDArray[np.bool_]
-    days: float
-
-
-def _held_out_scores(data: TrainingData, seed: int) -> _HeldOut | None:
-    """Score the last fifth of the training rows by a model of the others; None if those are of one class."""
-    rows = np.flatnonzero(data.part(TRAIN))
-    cut = int(len(rows) * _FIT_SHARE)
-    fitted, held = np.zeros(len(data.matrix), dtype=bool), np.zeros(len(data.matrix), dtype=bool)
-    fitted[rows[:cut]], held[rows[cut:]] = True, True
-    labels, times = data.labels(), data.event_us()
-    if len(np.unique(labels[fitted])) < 2:
-        return None
-    pipeline = _pipeline(data.features, seed).fit(data.frame(fitted), labels[fitted])
-    days = max((times[held].max() - times[held].min()) / DAY_US, 1 / 24)
-    return _HeldOut(scores=pipeline.risk_score(data.frame(held)), labels=labels[held], days=float(days))
-
-
-def _pipeline(features: list[FeatureSpec], seed: int) -> HybridFraudPipeline:
-    label_free = [index for index, feature in enumerate(features) if is_label_free(feature)]
-    return HybridFraudPipeline(anomaly_features=label_free, random_state=seed)
-
-
-def _reference(pipeline: HybridFraudPipeline, data: TrainingData) -> ReferenceStatistics:
-    """Measure features on the training rows, outputs on rows that the model has not seen if there are any."""
-    unseen = data.part(CALIBRATION) if data.part(CALIBRATION).any() else data.part(TRAIN)
-    frame = data.frame(unseen)
-    outputs = {FRAUD_PROBABILITY: pipeline.risk_score(frame)}
-    anomaly = pipeline.anomaly_score(frame)
-    if anomaly is not None:
-        outputs[ANOMALY_SCORE] = anomaly
-    features = measure([feature.name for feature in data.features], data.matrix[data.part(TRAIN)])
-    scores = measure(list(outputs), np.column_stack(list(outputs.values())))
-    return ReferenceStatistics(columns={**features.columns, **scores.columns})
-
-
-def _provenance(data: TrainingData, protocol: Mapping[str, Any], seed: int) -> TrainingSpec:
-    is_train, is_test, labels, windows = data.part(TRAIN), data.part(TEST), data.labels(), data.split.windows
-    return TrainingSpec(
-        protocol={key: _plain(value) for key, value in protocol.items()},
-        train_start_us=windows.train_start_us,
-        train_end_us=windows.train_end_us,
-        test_start_us=windows.test_start_us,
-        test_end_us=windows.test_end_us,
-        as_of_us=windows.as_of_us,
-        train_rows=int(is_train.sum()),
-        train_frauds=int(labels[is_train].sum()),
-        test_rows=int(is_test.sum()),
-        test_frauds=int(labels[is_test].sum()),
-        seed=seed,
-    )
-
-
-def _check_served_alike(
-    bundle_dir: Path, matrix: Float32Matrix, probabilities: npt.NDArray[np.float64]
-) -> None:
-    """Score the test rows as the API will; a decision may not depend on who scores."""
-    served = Scorer(verify(bundle_dir)).outputs(matrix)[FRAUD_PROBABILITY]
-    if not np.array_equal(served, probabilities):
-        distance = float(np.max(np.abs(served - probabilities)))
-        raise TrainingDataError(f"the bundle scores up to {distance:.3g} off the model that was trained")
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, int | float | str | bool) or value is None else str(value)
-
-
-def _version_day(training: TrainingSpec) -> str:
-    time_us = training.as_of_us if training.as_of_us is not None else training.test_end_us
-    return datetime.fromtimestamp(time_us // 1_000_000, tz=UTC).date().isoformat()
-
-
 class _Stages:
     """Counts stages for `TrainingProgress`."""
 
-    def __init__(self, progress: TrainingProgress | None) -> None:
+    def __init__(self, progress: TrainingProgress | None, *, total: int) -> None:
         self._progress = progress
         self._begun = 0
+        self._total = total
 
-    def begin(self) -> None:
-        if self._progress is not None:
-            self._progress(_STAGES[self._begun], self._begun, len(_STAGES))
+    def begin(self, what: str) -> None:
+        """Tell that a stage begins."""
         self._begun += 1
+        self.tell(what)
+
+    def tell(self, what: str) -> None:
+        """Tell what goes on within a stage."""
+        if self._progress is not None:
+            self._progress(what, self._begun - 1, self._total)
 
     def end(self) -> None:
+        """Tell that all is done."""
         if self._progress is not None:
-            self._progress("trained", len(_STAGES), len(_STAGES))
+            self._progress("trained", self._total, self._total)

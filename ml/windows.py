@@ -33,8 +33,8 @@ class Windows:
         Rows that test.
     as_of_us : int or None
         Labels known later do not exist; None: no such limit.
-    drops_known_compromised : bool
-        Whether test rows of customers known to be compromised are dropped.
+    compromised_since_us : int or None
+        Test rows of customers known to be compromised by a fraud since then are dropped; None: none are.
     """
 
     train_start_us: int
@@ -43,13 +43,19 @@ class Windows:
     test_start_us: int
     test_end_us: int
     as_of_us: int | None
-    drops_known_compromised: bool
+    compromised_since_us: int | None
 
 
 def handbook_windows(protocol: Mapping[str, Any], *, as_of_us: int | None = None) -> Windows:
-    """Return the times of the handbook's split that starts training at ``train_start``."""
-    train_start_us = _day_us(protocol.get("train_start", "2018-07-25"))
-    train_end_us = train_start_us + _days(protocol, "train_days", 7) * DAY_US
+    """Return the times of the handbook's split that starts training at ``train_start``.
+
+    ``history_days`` lets older rows train too. The test stays the same: who is known to be compromised is
+    still told by frauds from ``train_start`` on.
+    """
+    published_start_us = _day_us(protocol.get("train_start", "2018-07-25"))
+    train_days = _days(protocol, "train_days", 7)
+    train_end_us = published_start_us + train_days * DAY_US
+    train_start_us = train_end_us - max(_days(protocol, "history_days", train_days), train_days) * DAY_US
     test_start_us = train_end_us + _days(protocol, "delay_days", 7) * DAY_US
     return Windows(
         train_start_us=train_start_us,
@@ -58,7 +64,7 @@ def handbook_windows(protocol: Mapping[str, Any], *, as_of_us: int | None = None
         test_start_us=test_start_us,
         test_end_us=test_start_us + _days(protocol, "test_days", 7) * DAY_US,
         as_of_us=as_of_us,
-        drops_known_compromised=True,
+        compromised_since_us=published_start_us,
     )
 
 
@@ -91,7 +97,7 @@ def latest_windows(
         test_start_us=test_start_us,
         test_end_us=test_end_us,
         as_of_us=as_of,
-        drops_known_compromised=False,
+        compromised_since_us=None,
     )
 
 
@@ -120,7 +126,7 @@ def share_windows(
         test_start_us=int(cut),
         test_end_us=int(last) + 1,
         as_of_us=as_of_us,
-        drops_known_compromised=False,
+        compromised_since_us=None,
     )
 
 

@@ -17,8 +17,8 @@ from ml.manifest import FeatureSpec, TrainingSpec
 from ml.packing import Packed, pack
 from ml.phrases import family_of
 from ml.reference import ReferenceStatistics, measure
-from ml.supervised import default_lightgbm
 from ml.thresholds import Thresholds
+from ml.tree_classifiers import default_lightgbm
 
 FEATURES = (
     ("amount_minor", "bigint", "raw"),

@@ -16,8 +16,7 @@ from ml.anomaly import AnomalyDetector, IsolationForestDetector, column_medians
 from ml.errors import BundleError
 from ml.hybrid import HybridFraudPipeline, out_of_fold_scores
 from ml.matrix import Float32Matrix, Float64Vector
-from ml.runtimes import ExportedModel
-from ml.supervised import default_lightgbm, export_classifier
+from ml.tree_classifiers import default_lightgbm, export_classifier
 
 
 class SeenBefore(AnomalyDetector):
@@ -32,10 +31,6 @@ class SeenBefore(AnomalyDetector):
     def _trained_risk(self, X: Float32Matrix) -> Float64Vector:
         return self._risk(X)
 
-    def export(self) -> ExportedModel:
-        """Never asked for."""
-        raise NotImplementedError
-
 
 def small_lightgbm() -> Any:
     return default_lightgbm(n_estimators=20, n_jobs=1)
@@ -43,7 +38,7 @@ def small_lightgbm() -> Any:
 
 def test_no_row_is_scored_by_a_detector_that_has_seen_it() -> None:
     X = np.arange(23, dtype=np.float32).reshape(-1, 1)
-    assert out_of_fold_scores(SeenBefore(), X, n_splits=5) == pytest.approx(np.zeros(23))
+    assert out_of_fold_scores(SeenBefore(), X, n_splits=5) == pytest.approx(np.zeros((23, 1)))
     assert SeenBefore().fit(X).risk_score(X) == pytest.approx(np.ones(23))
 
 
@@ -56,7 +51,7 @@ def test_blocks_are_consecutive() -> None:
             between = any(min(mine) < value < max(mine) for value in self.seen_)
             return np.full(len(X), float(between))
 
-    assert out_of_fold_scores(FitsOnBoth(), X, n_splits=4) == pytest.approx(np.zeros(20))
+    assert out_of_fold_scores(FitsOnBoth(), X, n_splits=4) == pytest.approx(np.zeros((20, 1)))
 
 
 def test_the_classifier_gets_the_anomaly_score_as_its_last_column() -> None:

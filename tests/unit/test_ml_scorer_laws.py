@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
-import inspect
 import pkgutil
 import warnings
 from typing import Any
@@ -17,10 +17,15 @@ from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import ml
-from ml.anomaly import AnomalyDetector, IsolationForestDetector
+from ml.anomaly import AutoencoderDetector, IsolationForestDetector, OneClassSvmDetector
+from ml.ensemble import CalibratedClassifier, RankAverageClassifier
+from ml.graph import DENSE_TOLERANCE, PARITY_TOLERANCE
 from ml.hybrid import HybridFraudPipeline
 from ml.risk import RiskScorer
-from ml.supervised import default_lightgbm
+from ml.runtimes import DENSE_KINDS, load_runtime
+from ml.segments import Segmenter
+from ml.supervised import LogisticClassifier, NeuralClassifier
+from ml.tree_classifiers import LightGBMClassifier, RandomForest, XGBoostClassifier, default_lightgbm
 
 # Small versions of scorers whose default size is for real data; others are tested as they come.
 SMALL: dict[type[RiskScorer], dict[str, Any]] = {
@@ -29,6 +34,19 @@ SMALL: dict[type[RiskScorer], dict[str, Any]] = {
         "anomaly_detector": IsolationForestDetector(n_estimators=5),
         "classifier": default_lightgbm(n_estimators=10, learning_rate=0.2, n_jobs=1),
         "n_splits": 2,
+    },
+    OneClassSvmDetector: {"n_prototypes": 64},
+    AutoencoderDetector: {"hidden": (8, 3, 8), "epochs": 8},
+    NeuralClassifier: {"hidden": (8,), "epochs": 60, "dropout": 0.0},
+    RandomForest: {"n_estimators": 10, "min_samples_leaf": 1},
+    XGBoostClassifier: {"n_estimators": 10, "min_child_weight": 0.1, "learning_rate": 0.3},
+    LightGBMClassifier: {"n_estimators": 15, "min_child_samples": 5, "learning_rate": 0.3},
+    CalibratedClassifier: {"classifier": LogisticClassifier(C=1.0)},
+    RankAverageClassifier: {
+        "members": (
+            ("line", LogisticClassifier(C=1.0)),
+            ("trees", XGBoostClassifier(n_estimators=10, min_child_weight=0.1, learning_rate=0.3)),
+        )
     },
 }
 
@@ -41,9 +59,14 @@ def discovered() -> list[type[RiskScorer]]:
     while waiting:
         for subclass in waiting.pop().__subclasses__():
             waiting.append(subclass)
-            if subclass.__module__.startswith("ml.") and not inspect.isabstract(subclass):
+            if subclass.__module__.startswith("ml.") and not has_abstract_methods(subclass):
                 found.append(subclass)
-    return sorted(set(found) - {AnomalyDetector}, key=lambda scorer: scorer.__name__)
+    return sorted(set(found), key=lambda scorer: scorer.__name__)
+
+
+def has_abstract_methods(scorer: type) -> bool:
+    """Look for what a base leaves to its subclasses: scikit-learn's estimators have no abstract metaclass."""
+    return any(getattr(getattr(scorer, name), "__isabstractmethod__", False) for name in dir(scorer))
 
 
 SCORERS = discovered()
@@ -61,9 +84,11 @@ def fitted(request: pytest.FixtureRequest) -> Any:
 
 def test_the_known_scorers_are_discovered() -> None:
     assert {IsolationForestDetector, HybridFraudPipeline} <= set(SCORERS)
+    assert {scorer.__name__ for scorer in SMALL} <= {scorer.__name__ for scorer in SCORERS}
+    assert len(SCORERS) == 12
 
 
-@parametrize_with_checks([make(scorer) for scorer in SCORERS])
+@parametrize_with_checks([*[make(scorer) for scorer in SCORERS], Segmenter(random_state=3)])
 def test_scikit_learn_accepts_it_as_an_estimator(estimator: Any, check: Any) -> None:
     with warnings.catch_warnings():
         # scikit-learn says by a warning that it skips its array API check, which needs SciPy's own switch
@@ -123,3 +148,38 @@ def test_training_does_not_change_its_input(fitted: Any) -> None:
     before = frame.copy()
     clone(fitted).fit(frame, fraud).risk_score(frame)
     pd.testing.assert_frame_equal(frame, before)
+
+
+def test_a_copy_scores_the_same_bits(fitted: Any) -> None:
+    frame, _ = planted_rows(100, seed=1)
+    copied = copy.deepcopy(fitted)
+    assert copied.risk_score(frame).tobytes() == fitted.risk_score(frame).tobytes()
+
+
+def test_its_bundle_scores_the_same_bits_and_holds_no_training_row(fitted: Any) -> None:
+    frame, _ = planted_rows()
+    matrix = frame.to_numpy(dtype=np.float32)
+    steps = fitted.export_steps(list(frame.columns), "risk")
+    columns = {name: matrix[:, index] for index, name in enumerate(frame.columns)}
+    for step in steps:
+        inputs = np.column_stack([columns[name] for name in step.inputs]).astype(np.float32)
+        runtime = load_runtime(step.model.kind, step.model.files)
+        columns[step.output] = runtime.run(inputs)
+    assert np.clip(columns["risk"], 0, 1).tobytes() == fitted.risk_score(frame).tobytes()
+    stored = b"".join(content for step in steps for content in step.model.files.values())
+    for row in matrix[np.isfinite(matrix).all(axis=1)]:
+        assert row.tobytes() not in stored
+        assert row.astype(np.float64).tobytes() not in stored
+
+
+def test_the_runtimes_agree_with_the_trained_objects(fitted: Any) -> None:
+    frame, _ = planted_rows(seed=4)
+    matrix = frame.to_numpy(dtype=np.float32)
+    kinds = {step.output: step.model.kind for step in fitted.export_steps(list(frame.columns), "risk")}
+    tolerance = DENSE_TOLERANCE if DENSE_KINDS & set(kinds.values()) else PARITY_TOLERANCE
+    trained = fitted.trained_outputs(matrix, "risk")
+    assert fitted.risk_score(frame) == pytest.approx(trained["risk"], abs=tolerance, rel=0)
+    # a decision can differ only as near to the threshold as the scores are to each other
+    threshold = np.quantile(trained["risk"], 0.95)
+    flips = (fitted.risk_score(frame) >= threshold) != (trained["risk"] >= threshold)
+    assert (np.abs(trained["risk"][flips] - threshold) <= tolerance).all()

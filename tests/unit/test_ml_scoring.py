@@ -17,7 +17,7 @@ from ml.errors import FeatureRowError
 from ml.lightgbm_native import NativeBooster
 from ml.matrix import rows_to_matrix
 from ml.scoring import Score, Scorer
-from ml.supervised import export_classifier
+from ml.tree_classifiers import export_classifier
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,131 @@
+"""From a fitted model to its published bundle, checked to score as the model does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.bundles import publish, verify
+from ml.errors import TrainingDataError
+from ml.evaluation import Evaluation
+from ml.features import FRAUD_SCORING
+from ml.hybrid import ANOMALY_SCORE, HybridFraudPipeline
+from ml.manifest import TrainingSpec
+from ml.matrix import Float32Matrix
+from ml.packing import FRAUD_PROBABILITY, pack
+from ml.protocols import CALIBRATION, TEST, TRAIN
+from ml.reference import ReferenceStatistics, measure
+from ml.scoring import Scorer
+from ml.thresholds import Thresholds
+from ml.training_data import TrainingData
+from warehouse.settings import Settings
+
+
+def publish_model(
+    settings: Settings,
+    pipeline: HybridFraudPipeline,
+    data: TrainingData,
+    *,
+    name: str,
+    training: TrainingSpec,
+    thresholds: Thresholds,
+    evaluation: Evaluation,
+) -> Path:
+    """Publish a fitted model; it is not promoted.
+
+    Parameters
+    ----------
+    settings : Settings
+        The home.
+    pipeline : HybridFraudPipeline
+        Fitted on the training rows of `data`.
+    data : TrainingData
+    name : str
+        Of the model.
+    training, thresholds, evaluation
+        What the bundle says of itself.
+
+    Returns
+    -------
+    Path
+        Folder of the bundle.
+
+    Raises
+    ------
+    BundleError
+        When it can't be written.
+    TrainingDataError
+        When the bundle does not score the test rows as the model does.
+    """
+    packed = pack(
+        pipeline,
+        name=name,
+        service=FRAUD_SCORING,
+        features=data.features,
+        sql=data.sql,
+        thresholds=thresholds,
+        training=training,
+        metrics=evaluation.as_dict(),
+        reference=_reference(pipeline, data),
+    )
+    bundle_dir = publish(
+        settings.models_dir, manifest=packed.manifest, files=packed.files, day=_version_day(training)
+    )
+    is_test = data.part(TEST)
+    _check_served_alike(bundle_dir, data.matrix[is_test], pipeline.risk_score(data.frame(is_test)))
+    return bundle_dir
+
+
+def _reference(pipeline: HybridFraudPipeline, data: TrainingData) -> ReferenceStatistics:
+    """Measure features on the training rows, outputs on rows that the model has not seen if there are any."""
+    unseen = data.part(CALIBRATION) if data.part(CALIBRATION).any() else data.part(TRAIN)
+    frame = data.frame(unseen)
+    outputs = {FRAUD_PROBABILITY: pipeline.risk_score(frame)}
+    anomaly = pipeline.anomaly_score(frame)
+    if anomaly is not None:
+        outputs[ANOMALY_SCORE] = anomaly
+    features = measure([feature.name for feature in data.features], data.matrix[data.part(TRAIN)])
+    scores = measure(list(outputs), np.column_stack(list(outputs.values())))
+    return ReferenceStatistics(columns={**features.columns, **scores.columns})
+
+
+def provenance(data: TrainingData, protocol: Mapping[str, Any], *, seed: int) -> TrainingSpec:
+    """Say what rows a model is trained and tested on."""
+    is_train, is_test, labels, windows = data.part(TRAIN), data.part(TEST), data.labels(), data.split.windows
+    return TrainingSpec(
+        protocol={key: _plain(value) for key, value in protocol.items()},
+        train_start_us=windows.train_start_us,
+        train_end_us=windows.train_end_us,
+        test_start_us=windows.test_start_us,
+        test_end_us=windows.test_end_us,
+        as_of_us=windows.as_of_us,
+        train_rows=int(is_train.sum()),
+        train_frauds=int(labels[is_train].sum()),
+        test_rows=int(is_test.sum()),
+        test_frauds=int(labels[is_test].sum()),
+        seed=seed,
+    )
+
+
+def _check_served_alike(
+    bundle_dir: Path, matrix: Float32Matrix, probabilities: npt.NDArray[np.float64]
+) -> None:
+    """Score the test rows as the API will; a decision may not depend on who scores."""
+    served = Scorer(verify(bundle_dir)).outputs(matrix)[FRAUD_PROBABILITY]
+    if not np.array_equal(served, probabilities):
+        distance = float(np.max(np.abs(served - probabilities)))
+        raise TrainingDataError(f"the bundle scores up to {distance:.3g} off the model that was trained")
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, int | float | str | bool) or value is None else str(value)
+
+
+def _version_day(training: TrainingSpec) -> str:
+    time_us = training.as_of_us if training.as_of_us is not None else training.test_end_us
+    return datetime.fromtimestamp(time_us // 1_000_000, tz=UTC).date().isoformat()
