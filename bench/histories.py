@@ -69,6 +69,24 @@ def land_simulated(settings: Settings, *, times: float = 1) -> dict[str, object]
     return {"simulated": True, **world}
 
 
+def simulated_home(folder: Path, *, customers: int, days: int) -> Settings:
+    """Simulate, land, build and publish payments of some customers, and twice as many merchants."""
+    settings = open_home(folder)
+    raw = settings.home / "payments.parquet"
+    _cbp(
+        settings,
+        "simulate",
+        str(raw),
+        f"--customers={customers}",
+        f"--merchants={2 * customers}",
+        f"--days={days}",
+    )
+    _cbp(settings, "ingest", str(raw))
+    _cbp(settings, "build")
+    raw.unlink()
+    return settings
+
+
 def land_part(
     whole: Settings, settings: Settings, name: str, condition: str, *, merchant: str = "merchant_id"
 ) -> None:
