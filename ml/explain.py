@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ml.manifest import FeatureSpec
-from ml.phrases import Phrase, Phrasebook
+from ml.phrases import Phrasebook
 from ml.reference import ReferenceStatistics
+from ml.wording import Phrase
 
 MAX_REASONS: Final = 4
 _MAX_FURTHEST: Final = 2

@@ -9,17 +9,38 @@ past transactions.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Final
 
+from ml.habit_phrases import HABIT_SAYINGS
 from ml.manifest import FeatureSpec
-from ml.wording import Number, duration, money, number, plural, share, window_seconds, window_text
-
-Row = Mapping[str, Any]
+from ml.wording import (
+    WINDOW,
+    Number,
+    Phrase,
+    Row,
+    Saying,
+    compared,
+    duration,
+    first_known,
+    money,
+    number,
+    plural,
+    share,
+    window_seconds,
+    window_text,
+)
 
 _DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_WINDOW: Final = r"(?P<window>\d+[mhd])"
+
+_AMOUNT_STATISTICS: Final[Mapping[str, str]] = {
+    "mean": "mean",
+    "robust_mean": "usual mean",
+    "median": "median",
+    "p95": "95th percentile",
+    "max": "largest amount",
+    "stddev": "usual deviation",
+}
 
 # Features of one family are one reason. First match counts; a name without a match is its own family.
 _FAMILIES: Final = (
@@ -35,19 +56,11 @@ _FAMILIES: Final = (
     (r"merchant_risk_", "merchant_risk"),
     (r"category_risk_", "category_risk"),
     (r"merchant_", "merchant_activity"),
+    (r"profile_fraud_", "customer_frauds"),
     (r"profile_amount_", "profile_amount"),
     (r"profile_", "profile_activity"),
-    (r"hour_of_day|day_of_week|is_night|is_weekend", "time"),
+    (r"hour_of_day|day_of_week|part_of_(day|week)_", "time"),
 )
-
-
-@dataclass(frozen=True)
-class Phrase:
-    """A sentence, the value that it names, and the normal that it compares with (None: it names none)."""
-
-    text: str
-    value: Number | None
-    normal: Number | None
 
 
 def family_of(name: str) -> str:
@@ -79,7 +92,7 @@ class Phrasebook:
         spec = self._specs[name]
         value = (row.get("attributes_number") or {}).get(spec.key) if spec.key else row.get(name)
         if value is None:
-            return _absent(spec)
+            return _absent(spec, row)
         found = self._says[name]
         if found is not None:
             saying, match = found
@@ -87,9 +100,6 @@ class Phrasebook:
             if phrase is not None:
                 return phrase
         return _described(spec, value, row, self._typical.get(name))
-
-
-Saying = Callable[[re.Match[str], Number, Row, float | None], Phrase | None]
 
 
 def _amount(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase | None:
@@ -125,20 +135,20 @@ def _amount_deviation(match: re.Match[str], value: Number, row: Row, typical: fl
 
 
 def _amount_statistic(name: str) -> str | None:
-    match = re.fullmatch(rf"(?P<entity>profile_|merchant_)?amount_(?P<op>mean|max|stddev)_{_WINDOW}", name)
-    if match is None:
+    match = re.fullmatch(rf"(?P<entity>profile_|merchant_)?amount_(?P<op>\w+?)_{WINDOW}", name)
+    what = None if match is None else _AMOUNT_STATISTICS.get(match["op"])
+    if match is None or what is None:
         return None
-    what = {"mean": "mean", "max": "largest amount", "stddev": "usual deviation"}[match["op"]]
     whose = "the merchant's" if match["entity"] == "merchant_" else "the customer's"
     return f"{whose} {what} of the last {window_text(match['window'])}"
 
 
 def _transaction_count(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
-    per_day = _first(row, "profile_transactions_per_day_30d", "profile_transactions_per_day_90d")
+    per_day = first_known(row, "profile_transactions_per_day_30d", "profile_transactions_per_day_90d")
     window = match["window"]
     normal = typical if per_day is None else per_day * window_seconds(window) / 86_400
     text = f"{plural(value, 'transaction')} of the customer in the {window_text(window)} before"
-    return _compared(text, value, normal, is_own=per_day is not None)
+    return compared(text, value, normal, is_own=per_day is not None)
 
 
 def _count_over_profile(
@@ -153,7 +163,7 @@ def _spent(match: re.Match[str], value: Number, row: Row, typical: float | None)
     usual_day = _usual_day(row)
     normal = typical if usual_day is None else usual_day * window_seconds(window) / 86_400
     text = f"The customer spent {money(value, row)} in the {window_text(window)} before"
-    return _compared(text, value, normal, is_own=usual_day is not None, row=row)
+    return compared(text, value, normal, is_own=usual_day is not None, row=row)
 
 
 def _spent_over_profile(
@@ -165,15 +175,15 @@ def _spent_over_profile(
     spent = amount + (row.get(f"amount_sum_{window}") or 0)
     normal = usual_day * window_seconds(window) / 86_400
     text = f"With this one the customer spends {money(spent, row)} in {window_text(window)}"
-    return _compared(text, spent, normal, is_own=True, row=row)
+    return compared(text, spent, normal, is_own=True, row=row)
 
 
 def _spent_history(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
     operation, window = match["op"], match["window"]
-    own = _first(row, f"profile_amount_{operation}_90d", f"profile_amount_{operation}_30d")
+    own = first_known(row, f"profile_amount_{operation}_90d", f"profile_amount_{operation}_30d")
     what = {"mean": "mean amount", "max": "largest amount", "stddev": "deviation of amounts"}[operation]
     text = f"The customer's {what} of the {window_text(window)} before is {money(value, row)}"
-    return _compared(text, value, typical if own is None else own, is_own=own is not None, row=row)
+    return compared(text, value, typical if own is None else own, is_own=own is not None, row=row)
 
 
 def _distinct(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
@@ -181,7 +191,7 @@ def _distinct(match: re.Match[str], value: Number, row: Row, typical: float | No
     thing = match["thing"] if value == 1 else things
     where = "at the merchant" if match["entity"] else "of the customer"
     text = f"{number(value)} different {thing} {where} in the {window_text(match['window'])} before"
-    return _compared(text, value, typical)
+    return compared(text, value, typical)
 
 
 def _since_last(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
@@ -194,7 +204,7 @@ def _place(match: re.Match[str], value: Number, row: Row, typical: float | None)
         text = f"{number(value)} km/h are needed to get here from the customer's last transaction"
     else:
         text = f"{number(value)} km from the customer's last transaction"
-    return _compared(text, value, typical)
+    return compared(text, value, typical)
 
 
 def _same_merchant(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
@@ -202,7 +212,7 @@ def _same_merchant(match: re.Match[str], value: Number, row: Row, typical: float
     if value == 0:
         return Phrase(f"The customer has not paid this merchant in the {window} before", 0, typical)
     text = f"{plural(value, 'transaction')} of the customer with this merchant in the {window} before"
-    return _compared(text, value, typical)
+    return compared(text, value, typical)
 
 
 def _new_merchant(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
@@ -213,12 +223,12 @@ def _new_merchant(match: re.Match[str], value: Number, row: Row, typical: float 
 
 def _merchant_count(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
     text = f"{plural(value, 'transaction')} at the merchant in the {window_text(match['window'])} before"
-    return _compared(text, value, typical)
+    return compared(text, value, typical)
 
 
 def _merchant_amount(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
     text = f"The merchant's mean amount of the {window_text(match['window'])} before is {money(value, row)}"
-    return _compared(text, value, typical, row=row)
+    return compared(text, value, typical, row=row)
 
 
 def _risk_rate(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
@@ -231,7 +241,7 @@ def _risk_rate(match: re.Match[str], value: Number, row: Row, typical: float | N
 def _risk_count(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
     window = window_text(match["window"])
     text = f"{plural(value, 'fraud')} of the {match['entity']} became known in {window}"
-    return _compared(text, value, typical)
+    return compared(text, value, typical)
 
 
 def _hour(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
@@ -248,23 +258,24 @@ _SAYINGS: Final[tuple[tuple[re.Pattern[str], Saying], ...]] = tuple(
     for pattern, saying in (
         (r"amount_minor", _amount),
         (r"amount_over_(?P<other>.+)", _amount_ratio),
-        (rf"amount_deviation_(?P<profile>profile_)?{_WINDOW}", _amount_deviation),
-        (rf"amount_sum_{_WINDOW}_over_profile_\w+", _spent_over_profile),
-        (rf"transaction_count_{_WINDOW}_over_profile_\w+", _count_over_profile),
-        (rf"transaction_count_{_WINDOW}", _transaction_count),
-        (rf"amount_sum_{_WINDOW}", _spent),
-        (rf"amount_(?P<op>mean|max|stddev)_{_WINDOW}", _spent_history),
-        (rf"(?P<entity>merchant_)?(?P<thing>[a-z]+)_distinct_{_WINDOW}", _distinct),
-        (rf"seconds_since_last_{_WINDOW}", _since_last),
-        (rf"place_last_(?P<op>kmh|km)_{_WINDOW}", _place),
-        (rf"same_merchant_transaction_count_{_WINDOW}", _same_merchant),
-        (rf"is_new_merchant_{_WINDOW}", _new_merchant),
-        (rf"merchant_transaction_count_{_WINDOW}", _merchant_count),
-        (rf"merchant_amount_mean_{_WINDOW}", _merchant_amount),
-        (rf"(?P<entity>merchant|category)_risk_fraud_rate_{_WINDOW}", _risk_rate),
-        (rf"(?P<entity>merchant|category)_risk_fraud_count_{_WINDOW}", _risk_count),
+        (rf"amount_deviation_(?P<profile>profile_)?{WINDOW}", _amount_deviation),
+        (rf"amount_sum_{WINDOW}_over_profile_\w+", _spent_over_profile),
+        (rf"transaction_count_{WINDOW}_over_profile_\w+", _count_over_profile),
+        (rf"transaction_count_{WINDOW}", _transaction_count),
+        (rf"amount_sum_{WINDOW}", _spent),
+        (rf"amount_(?P<op>mean|max|stddev)_{WINDOW}", _spent_history),
+        (rf"(?P<entity>merchant_)?(?P<thing>[a-z]+)_distinct_{WINDOW}", _distinct),
+        (rf"seconds_since_last_{WINDOW}", _since_last),
+        (rf"place_last_(?P<op>kmh|km)_{WINDOW}", _place),
+        (rf"same_merchant_transaction_count_{WINDOW}", _same_merchant),
+        (rf"is_new_merchant_{WINDOW}", _new_merchant),
+        (rf"merchant_transaction_count_{WINDOW}", _merchant_count),
+        (rf"merchant_amount_mean_{WINDOW}", _merchant_amount),
+        (rf"(?P<entity>merchant|category)_risk_fraud_rate_{WINDOW}", _risk_rate),
+        (rf"(?P<entity>merchant|category)_risk_fraud_count_{WINDOW}", _risk_count),
         (r"hour_of_day", _hour),
         (r"day_of_week", _weekday),
+        *HABIT_SAYINGS,
     )
 )
 
@@ -273,15 +284,15 @@ _ABSENCES: Final = tuple(
     (re.compile(pattern), text)
     for pattern, text in (
         (
-            rf"(?P<entity>merchant|category)_risk_fraud_rate_{_WINDOW}",
+            rf"(?P<entity>merchant|category)_risk_fraud_rate_{WINDOW}",
             "No label of the {entity} became known in {window}",
         ),
         (
-            rf"(amount_(sum|mean|max|stddev)|seconds_since_last)_{_WINDOW}",
+            rf"(amount_(sum|mean|max|stddev)|seconds_since_last)_{WINDOW}",
             "No transaction of the customer in the {window} before",
         ),
         (
-            rf"merchant_amount_(sum|mean|max|stddev)_{_WINDOW}",
+            rf"merchant_amount_(sum|mean|max|stddev)_{WINDOW}",
             "No transaction at the merchant in the {window} before",
         ),
     )
@@ -296,14 +307,14 @@ def _matched(name: str) -> tuple[Saying, re.Match[str]] | None:
     return None
 
 
-def _absent(spec: FeatureSpec) -> Phrase:
+def _absent(spec: FeatureSpec, row: Row) -> Phrase:
     """Say that a value is missing; an aggregate is null where its window is empty."""
     for pattern, text in _ABSENCES:
         match = pattern.fullmatch(spec.name)
         if match is not None:
             found = match.groupdict()
             return Phrase(text.format(**{**found, "window": window_text(found["window"])}), None, None)
-    if spec.source == "profile":
+    if spec.source == "profile" and row.get("profile_tenure_days") is None:
         return Phrase("The customer has no profile yet", None, None)
     return Phrase(f"Not known: {_title(spec, is_lower=True)}", None, None)
 
@@ -312,28 +323,14 @@ def _described(spec: FeatureSpec, value: Number, row: Row, typical: float | None
     is_money = spec.unit == "minor" or "minor units" in spec.description
     title = _title(spec).removesuffix(", in minor units")
     if is_money:
-        return _compared(f"{title}: {money(value, row)}", value, typical, row=row)
-    return _compared(f"{title}: {number(value)}", value, typical)
+        return compared(f"{title}: {money(value, row)}", value, typical, row=row)
+    return compared(f"{title}: {number(value)}", value, typical)
 
 
 def _title(spec: FeatureSpec, *, is_lower: bool = False) -> str:
     text = spec.description.strip().removesuffix(".") or spec.name.replace("_", " ")
     first = text[0].lower() if is_lower else text[0].upper()
     return first + text[1:]
-
-
-def _compared(
-    text: str, value: Number, normal: float | None, *, is_own: bool = False, row: Row | None = None
-) -> Phrase:
-    """End a sentence with the normal: the customer's own, or what is typical of all; `row` makes it money."""
-    if normal is None:
-        return Phrase(text, value, None)
-    shown = number(normal) if row is None else money(normal, row)
-    return Phrase(f"{text}; {'usually' if is_own else 'typically'} {shown}", value, normal)
-
-
-def _first(row: Row, *names: str) -> float | None:
-    return next((row[name] for name in names if row.get(name) is not None), None)
 
 
 def _usual_day(row: Row) -> float | None:

@@ -1,11 +1,28 @@
-"""Numbers, money, windows and durations in words."""
+"""Numbers, money, windows and durations in words, and the sentence that they end up in."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 Number = int | float
+Row = Mapping[str, Any]
+WINDOW: Final = r"(?P<window>\d+[mhd])"
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A sentence, the value that it names, and the normal that it compares with (None: it names none)."""
+
+    text: str
+    value: Number | None
+    normal: Number | None
+
+
+Saying = Callable[[re.Match[str], Number, Row, float | None], Phrase | None]
+"""Says a value, from the match of its name, the value, the row and what is typical; None: it can't."""
 
 _SECONDS: Final = {"m": 60, "h": 3600, "d": 86_400}
 _UNITS: Final = {"m": "minute", "h": "hour", "d": "day"}
@@ -82,3 +99,18 @@ def duration(seconds: Number) -> str:
         if seconds >= 2 * length:
             return f"{number(round(seconds / length, 1))} {unit}s"
     return plural(round(seconds), "second")
+
+
+def compared(
+    text: str, value: Number, normal: float | None, *, is_own: bool = False, row: Row | None = None
+) -> Phrase:
+    """End a sentence with the normal: the customer's own, or what is typical of all; `row` makes it money."""
+    if normal is None:
+        return Phrase(text, value, None)
+    shown = number(normal) if row is None else money(normal, row)
+    return Phrase(f"{text}; {'usually' if is_own else 'typically'} {shown}", value, normal)
+
+
+def first_known(row: Row, *names: str) -> float | None:
+    """Return the first value among `names` that the row knows."""
+    return next((row[name] for name in names if row.get(name) is not None), None)

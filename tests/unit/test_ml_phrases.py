@@ -23,12 +23,18 @@ ROW: dict[str, Any] = {
     "profile_transactions_per_day_30d": 1.8,
     "merchant_amount_mean_7d": 2_000.0,
     "transaction_count_24h": 9,
+    "event_us": 172_800_000_000,  # Saturday, 1970-01-03
+    "profile_amount_robust_mean_90d": 4_800.0,
+    "profile_amount_p95_90d": 9_000,
+    "profile_gap_seconds_mean_90d": 43_200.0,
+    "seconds_since_last_30d": 40.0,
 }
 TYPICAL = {
     "seconds_since_last_30d": 33_120.0,
     "merchant_risk_fraud_rate_7d": 0.008,
     "merchant_transaction_count_24h": 6.0,
     "profile_recency_days": 0.5,
+    "profile_night_share_90d": 0.129,
 }
 SENTENCES = [
     (
@@ -116,6 +122,66 @@ SENTENCES = [
     ("category_risk_fraud_count_30d", 12, "12 frauds of the category became known in 30 days"),
     ("hour_of_day", 3.2, "Time of day is 03:12 UTC"),
     ("day_of_week", 5.0, "Day of the week is Saturday"),
+    (
+        "amount_over_profile_amount_robust_mean_90d",
+        4.5,
+        "Amount 215.40 EUR is 4.5 times the customer's usual mean of the last 90 days (48.00 EUR)",
+    ),
+    (
+        "amount_over_profile_amount_p95_90d",
+        2.4,
+        "Amount 215.40 EUR is 2.4 times the customer's 95th percentile of the last 90 days (90.00 EUR)",
+    ),
+    ("profile_amount_median_30d", 4_500, "The customer's median amount of 30 days is 45.00 EUR"),
+    (
+        "profile_night_share_90d",
+        0.125,
+        "In 12.5 % of the transactions of 90 days the customer pays at night (UTC); typically 12.9 %",
+    ),
+    (
+        "profile_weekend_share_30d",
+        0.5,
+        "In 50.0 % of the transactions of 30 days the customer pays at weekends (UTC)",
+    ),
+    (
+        "profile_top_merchant_share_90d",
+        0.25,
+        "In 25.0 % of the transactions of 90 days the customer pays the most frequent merchant",
+    ),
+    (
+        "part_of_day_share_profile_90d",
+        0.02,
+        "It is night (UTC), when 2.0 % of the customer's transactions of 90 days were",
+    ),
+    (
+        "part_of_week_share_profile_90d",
+        0.3,
+        "It is a weekend, when 30.0 % of the customer's transactions of 90 days were",
+    ),
+    (
+        "profile_gap_seconds_mean_30d",
+        43_200.0,
+        "The mean time between the customer's transactions of 30 days is 12 hours",
+    ),
+    (
+        "seconds_since_last_over_profile_gap_90d",
+        0.001,
+        "40 seconds since the customer's last transaction; usually 12 hours",
+    ),
+    ("profile_merchant_distinct_30d", 1, "1 different merchant of the customer in 30 days"),
+    ("profile_fraud_count_30d", 2, "2 frauds of the customer became known in 30 days"),
+    (
+        "merchant_risk_unexplained_count_14d",
+        3,
+        "3 frauds of usual amounts at the merchant became known in 14 days",
+    ),
+    (
+        "merchant_risk_run_age_days",
+        12.5,
+        "The merchant's latest run of known frauds began 12.5 days ago",
+    ),
+    ("merchant_risk_run_length_days", 4.0, "The merchant's latest run of known frauds lasted 4 days"),
+    ("merchant_risk_run_fraud_count", 5, "5 frauds in the merchant's latest run of known frauds"),
     ("profile_recency_days", 12.0, "What profile_recency_days means: 12; typically 0.5"),
 ]
 
@@ -160,6 +226,12 @@ def test_a_phrase_carries_value_and_normal() -> None:
 def test_a_missing_value_is_said_to_be_missing(name: str, sentence: str) -> None:
     phrase = book(name).say(name, {name: None})
     assert (phrase.text, phrase.value, phrase.normal) == (sentence, None, None)
+
+
+def test_a_profile_may_hold_nothing_to_tell() -> None:
+    name = "profile_gap_seconds_mean_30d"
+    phrase = book(name).say(name, {name: None, "profile_tenure_days": 1.0})
+    assert phrase.text == "Not known: what profile_gap_seconds_mean_30d means"
 
 
 @settings(deadline=None)
@@ -237,6 +309,9 @@ def test_windows_in_words() -> None:
         ("merchant_risk_fraud_rate_7d", "merchant_risk"),
         ("merchant_transaction_count_1h", "merchant_activity"),
         ("profile_night_share_30d", "profile_activity"),
+        ("profile_fraud_count_30d", "customer_frauds"),
+        ("part_of_day_share_profile_90d", "time"),
+        ("merchant_risk_run_age_days", "merchant_risk"),
         ("attribute.V1", "attribute.V1"),
     ],
 )

@@ -1,0 +1,141 @@
+"""Sentences about habits and known frauds: what daily snapshots say of a customer or a merchant."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from ml.wording import (
+    WINDOW,
+    Number,
+    Phrase,
+    Row,
+    Saying,
+    compared,
+    duration,
+    money,
+    number,
+    plural,
+    share,
+    window_text,
+)
+
+_PARTS_OF_DAY: Final = ("night", "morning", "afternoon", "evening")
+_DAY_US: Final = 86_400_000_000
+_AMOUNTS: Final = {
+    "mean": "mean amount",
+    "robust_mean": "usual mean amount",
+    "stddev": "deviation of amounts",
+    "median": "median amount",
+    "p95": "95th percentile of amounts",
+    "max": "largest amount",
+}
+
+
+def _profile_amount(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
+    text = f"The customer's {_AMOUNTS[match['op']]} of {window_text(match['window'])} is {money(value, row)}"
+    return compared(text, value, typical, row=row)
+
+
+def _profile_share(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
+    when = {"night": "at night", "weekend": "at weekends"}.get(match["part"], f"in the {match['part']}")
+    return _share_of_customer(f"pays {when} (UTC)", match["window"], value, typical)
+
+
+def _top_merchant(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
+    return _share_of_customer("pays the most frequent merchant", match["window"], value, typical)
+
+
+def _share_of_customer(does: str, window: str, value: Number, typical: float | None) -> Phrase:
+    normal = "" if typical is None else f"; typically {share(typical)}"
+    text = f"In {share(value)} of the transactions of {window_text(window)} the customer {does}{normal}"
+    return Phrase(text, value, typical)
+
+
+def _part_of_day(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase | None:
+    if row.get("event_us") is None:
+        return None
+    part = _PARTS_OF_DAY[int(row["event_us"]) % _DAY_US * len(_PARTS_OF_DAY) // _DAY_US]
+    return _habit_now(f"It is {part} (UTC)", match["window"], value, typical)
+
+
+def _part_of_week(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase | None:
+    if row.get("event_us") is None:
+        return None
+    # 1970-01-01 was a Thursday.
+    is_weekend = int(row["event_us"]) // _DAY_US % 7 in (2, 3)
+    return _habit_now(f"It is {'a weekend' if is_weekend else 'a weekday'}", match["window"], value, typical)
+
+
+def _habit_now(now: str, window: str, value: Number, typical: float | None) -> Phrase:
+    text = f"{now}, when {share(value)} of the customer's transactions of {window_text(window)} were"
+    return Phrase(text, value, typical)
+
+
+def _gap(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
+    what = {"mean": "mean", "max": "longest"}[match["op"]]
+    normal = "" if typical is None else f"; typically {duration(typical)}"
+    text = f"The {what} time between the customer's transactions of {window_text(match['window'])} is "
+    return Phrase(f"{text}{duration(value)}{normal}", value, typical)
+
+
+def _since_last_over_gap(
+    match: re.Match[str], value: Number, row: Row, typical: float | None
+) -> Phrase | None:
+    since, gap = row.get("seconds_since_last_30d"), row.get(f"profile_gap_seconds_mean_{match['window']}")
+    if since is None or gap is None:
+        return None
+    text = f"{duration(since)} since the customer's last transaction; usually {duration(gap)}"
+    return Phrase(text, since, gap)
+
+
+def _merchants(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
+    text = f"{plural(value, 'different merchant')} of the customer in {window_text(match['window'])}"
+    return compared(text, value, typical)
+
+
+def _customer_frauds(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
+    text = f"{plural(value, 'fraud')} of the customer became known in {window_text(match['window'])}"
+    return compared(text, value, typical)
+
+
+def _unexplained(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
+    text = (
+        f"{plural(value, 'fraud')} of usual amounts at the merchant became known in "
+        f"{window_text(match['window'])}"
+    )
+    return compared(text, value, typical)
+
+
+def _run_age(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
+    return Phrase(f"The merchant's latest run of known frauds began {_days(value)} ago", value, None)
+
+
+def _run_length(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
+    return Phrase(f"The merchant's latest run of known frauds lasted {_days(value)}", value, None)
+
+
+def _run_count(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
+    return Phrase(f"{plural(value, 'fraud')} in the merchant's latest run of known frauds", value, None)
+
+
+def _days(value: Number) -> str:
+    return f"{number(value)} days"
+
+
+HABIT_SAYINGS: Final[tuple[tuple[str, Saying], ...]] = (
+    (rf"profile_amount_(?P<op>{'|'.join(_AMOUNTS)})_{WINDOW}", _profile_amount),
+    (rf"profile_(?P<part>{'|'.join(_PARTS_OF_DAY)}|weekend)_share_{WINDOW}", _profile_share),
+    (rf"profile_top_merchant_share_{WINDOW}", _top_merchant),
+    (rf"part_of_day_share_profile_{WINDOW}", _part_of_day),
+    (rf"part_of_week_share_profile_{WINDOW}", _part_of_week),
+    (rf"profile_gap_seconds_(?P<op>mean|max)_{WINDOW}", _gap),
+    (rf"seconds_since_last_over_profile_gap_{WINDOW}", _since_last_over_gap),
+    (rf"profile_merchant_distinct_{WINDOW}", _merchants),
+    (rf"profile_fraud_count_{WINDOW}", _customer_frauds),
+    (rf"merchant_risk_unexplained_count_{WINDOW}", _unexplained),
+    (r"merchant_risk_run_age_days", _run_age),
+    (r"merchant_risk_run_length_days", _run_length),
+    (r"merchant_risk_run_fraud_count", _run_count),
+)
+"""Patterns of names and what says them."""
