@@ -1,0 +1,355 @@
+"""Daily snapshots told the slow, obvious way: for each key and day, a loop over everything."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from itertools import pairwise
+from typing import Any
+
+HOUR_US = 3_600_000_000
+DAY_US = 24 * HOUR_US
+LAG_US = 6 * HOUR_US
+WINDOWS = (30, 90)
+RISK_WINDOWS = (1, 7, 14, 30)
+PARTS = ("night", "morning", "afternoon", "evening")
+SHARE_SCALE = 1_048_576
+WEIGHTS = (0.1, 10.0, 1000.0)
+RISK_WEIGHT = 50.0
+
+Row = dict[str, Any]
+Table = dict[tuple[str, int], Row]
+
+
+def day_of(instant_us: int) -> int:
+    return instant_us // DAY_US
+
+
+def counts_from(day: int) -> int:
+    return (day + 1) * DAY_US + LAG_US
+
+
+def whole(value: float) -> int:
+    return int(Decimal(value).quantize(Decimal(1), rounding=ROUND_HALF_UP))
+
+
+def ratio(value: float, count: float) -> float | None:
+    return float(value) / float(count) if count else None
+
+
+def is_known_fraud(labels: Iterable[Row], day: int) -> bool:
+    """Whether the last label that was said by the day's end says fraud."""
+    said = [label for label in labels if day_of(label["known_us"]) <= day]
+    return bool(said) and bool(max(said, key=lambda label: label["known_us"])["is_fraud"])
+
+
+def fraud_since(labels: Iterable[Row], day: int) -> int:
+    """When what is known to be a fraud on `day` became known, the last time."""
+    since = None
+    for label in sorted(labels, key=lambda label: int(label["known_us"])):
+        if day_of(label["known_us"]) > day:
+            break
+        since = (label["known_us"] if since is None else since) if label["is_fraud"] else None
+    assert since is not None
+    return int(since)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A customer's transactions in one window, in order."""
+
+    payments: list[Row]
+
+    @property
+    def amounts(self) -> list[int]:
+        """Their amounts."""
+        return [payment["amount_minor"] for payment in self.payments]
+
+    def quantile(self, numerator: int, denominator: int) -> int | None:
+        """Smallest amount that a share of all does not exceed."""
+        ordered = sorted(self.amounts)
+        return ordered[max(math.ceil(len(ordered) * numerator / denominator), 1) - 1] if ordered else None
+
+    @property
+    def usual(self) -> list[int]:
+        """Amounts of at most 2.75 times the median."""
+        median = self.quantile(1, 2)
+        return [] if median is None else [amount for amount in self.amounts if 4 * amount <= 11 * median]
+
+    def hits(self) -> list[int]:
+        """Count the transactions by part of the day."""
+        parts = Counter(int(payment["event_us"]) % DAY_US // (6 * HOUR_US) for payment in self.payments)
+        return [parts[number] for number in range(4)]
+
+    @property
+    def weekend(self) -> int:
+        """How many were at a weekend."""
+        # 1970-01-01 was a Thursday.
+        return sum(day_of(payment["event_us"]) % 7 in (2, 3) for payment in self.payments)
+
+    def counts(self, column: str) -> list[int]:
+        """Count the transactions by what a column says, where it says something."""
+        return sorted(Counter(payment[column] for payment in self.payments if payment[column]).values())
+
+
+def explained(sums: Sequence[int], count: int) -> float:
+    total = 0.0
+    for number in sums:
+        total += float(number) * float(number)
+    return total / float(count)
+
+
+def prior_weight(groups: Sequence[tuple[list[int], int, float]], scale: int) -> float:
+    """Prior weight from each customer's sums, count and sum of squares (Bühlmann and Straub)."""
+    smallest, default, largest = WEIGHTS
+    groups = [group for group in groups if group[1]]
+    customers, count = len(groups), sum(number for _, number, _ in groups)
+    if customers < 2 or count <= customers:
+        return default
+    own = [whole(explained(sums, number) * scale) for sums, number, _ in groups]
+    within = sum(max(whole(squares) - mine, 0) for mine, (_, _, squares) in zip(own, groups, strict=True))
+    totals = [sum(column) for column in zip(*(sums for sums, _, _ in groups), strict=True)]
+    overall = explained(totals, count) * scale
+    variance_within = float(within) / float(count - customers)
+    between = float(sum(own)) - overall - float(customers - 1) * variance_within
+    spread = float(count) - float(sum(number * number for _, number, _ in groups)) / float(count)
+    if between <= 0:
+        return largest
+    return min(max(variance_within * spread / between, smallest), largest)
+
+
+@dataclass(frozen=True)
+class Population:
+    """What is usual among the customers of one day, in one window."""
+
+    robust_mean: float | None
+    amount_weight: float
+    shares: list[float | None]
+    part_weight: float
+    weekend_share: float | None
+    weekend_weight: float
+
+    @classmethod
+    def of(cls, windows: Sequence[Window]) -> Population:
+        """Sum up the customers' windows."""
+        usual = [window.usual for window in windows]
+        counts = [len(window.payments) for window in windows]
+        hits = [window.hits() for window in windows]
+        weekends = [window.weekend for window in windows]
+        squares = [sum((float(amount) * float(amount) for amount in amounts), 0.0) for amounts in usual]
+        return cls(
+            robust_mean=ratio(sum(map(sum, usual)), sum(map(len, usual))),
+            amount_weight=prior_weight(
+                [
+                    ([sum(amounts)], len(amounts), square)
+                    for amounts, square in zip(usual, squares, strict=True)
+                ],
+                1,
+            ),
+            shares=[ratio(sum(column), sum(counts)) for column in zip(*hits, strict=True)],
+            part_weight=prior_weight(
+                [(hit, count, float(count * SHARE_SCALE)) for hit, count in zip(hits, counts, strict=True)],
+                SHARE_SCALE,
+            ),
+            weekend_share=ratio(sum(weekends), sum(counts)),
+            weekend_weight=prior_weight(
+                [
+                    ([weekend, count - weekend], count, float(count * SHARE_SCALE))
+                    for weekend, count in zip(weekends, counts, strict=True)
+                ],
+                SHARE_SCALE,
+            ),
+        )
+
+
+def shrunk(total: float, count: int, mean: float | None, weight: float) -> float | None:
+    return None if mean is None else (float(total) + weight * mean) / (float(count) + weight)
+
+
+class Oracle:
+    """All snapshots of some transactions and labels."""
+
+    def __init__(self, transactions: Sequence[Row], labels: Sequence[Row]) -> None:
+        self.transactions = sorted(transactions, key=lambda row: (row["event_us"], row["transaction_id"]))
+        self.labels: dict[str, list[Row]] = {row["transaction_id"]: [] for row in transactions}
+        for label in labels:
+            self.labels[label["transaction_id"]].append(label)
+        days = [day_of(row["event_us"]) for row in transactions]
+        self.days = range(min(days), max(days) + 1)
+
+    def profiles(self) -> Table:
+        """Rows of ``feat_customer_profile``."""
+        found = {}
+        customers = sorted({row["customer_id"] for row in self.transactions} - {None})
+        for day in self.days:
+            present = [name for name in customers if self._past(name, day, 91)]
+            windows = {
+                (name, days): Window(self._past(name, day, days)) for name in present for days in WINDOWS
+            }
+            population = {days: Population.of([windows[name, days] for name in present]) for days in WINDOWS}
+            for name in present:
+                found[name, counts_from(day)] = self._profile(
+                    name, day, {days: windows[name, days] for days in WINDOWS}, population
+                )
+        return found
+
+    def _past(self, customer: str, day: int, days: int) -> list[Row]:
+        return [
+            row
+            for row in self.transactions
+            if row["customer_id"] == customer and day - days < day_of(row["event_us"]) <= day
+        ]
+
+    def _profile(
+        self, name: str, day: int, windows: dict[int, Window], population: dict[int, Population]
+    ) -> Row:
+        past = self._past(name, day, day + 1)
+        end_us = (day + 1) * DAY_US
+        row: Row = {
+            "profile_tenure_days": (end_us - past[0]["event_us"]) / DAY_US,
+            "profile_recency_days": (end_us - past[-1]["event_us"]) / DAY_US,
+        }
+        for days, window in windows.items():
+            values = {
+                **self._amounts(window, population[days]),
+                **self._habits(window, population[days]),
+                "active_days": len({day_of(payment["event_us"]) for payment in window.payments}),
+                "transactions_per_day": len(window.payments) / days,
+                "fraud_count": self._frauds(past, day, days),
+            }
+            row |= {f"profile_{key}_{days}d": value for key, value in values.items()}
+        return row
+
+    @staticmethod
+    def _amounts(window: Window, population: Population) -> Row:
+        amounts, usual = window.amounts, window.usual
+        count, weight = float(len(amounts)), population.amount_weight
+        stddev = None
+        if amounts:
+            high, low = [amount >> 20 for amount in amounts], [amount & 1_048_575 for amount in amounts]
+            squares = (
+                float(sum(above * above for above in high)) * 1_099_511_627_776.0
+                + float(sum(above * below for above, below in zip(high, low, strict=True))) * 2_097_152.0
+                + float(sum(below * below for below in low))
+            )
+            total = float(sum(amounts))
+            stddev = math.sqrt(max((squares - total * total / count) / count, 0.0))
+        return {
+            "transaction_count": len(amounts),
+            "amount_mean": ratio(sum(amounts), len(amounts)),
+            "amount_robust_mean": shrunk(sum(usual), len(usual), population.robust_mean, weight),
+            "amount_weight": len(usual) / (len(usual) + weight),
+            "amount_stddev": stddev,
+            "amount_median": window.quantile(1, 2),
+            "amount_p95": window.quantile(19, 20),
+            "amount_max": max(amounts, default=None),
+        }
+
+    @staticmethod
+    def _habits(window: Window, population: Population) -> Row:
+        count = len(window.payments)
+        times = [int(payment["event_us"]) for payment in window.payments]
+        merchants, categories = window.counts("merchant_id"), window.counts("category")
+        row: Row = {
+            f"{part}_share": shrunk(hits, count, share, population.part_weight)
+            for part, hits, share in zip(PARTS, window.hits(), population.shares, strict=True)
+        }
+        total = sum(categories)
+        return row | {
+            "part_of_day_weight": count / (count + population.part_weight),
+            "weekend_share": shrunk(
+                window.weekend, count, population.weekend_share, population.weekend_weight
+            ),
+            "weekend_weight": count / (count + population.weekend_weight),
+            "gap_seconds_mean": (times[-1] - times[0]) / (count - 1) / 1_000_000 if count > 1 else None,
+            "gap_seconds_max": max((after - before for before, after in pairwise(times)), default=0)
+            / 1_000_000
+            if count > 1
+            else None,
+            "merchant_distinct": len(merchants),
+            "top_merchant_share": ratio(max(merchants, default=0), sum(merchants)),
+            "category_entropy": -sum(number / total * math.log(number / total) for number in categories)
+            if categories
+            else None,
+        }
+
+    def _known_frauds(self, rows: Iterable[Row], day: int) -> list[Row]:
+        return [row for row in rows if is_known_fraud(self.labels[row["transaction_id"]], day)]
+
+    def _frauds(self, rows: Iterable[Row], day: int, days: int) -> int:
+        known = self._known_frauds(rows, day)
+        return sum(day_of(fraud_since(self.labels[row["transaction_id"]], day)) > day - days for row in known)
+
+    def risk(self, column: str, prefix: str) -> Table:
+        """Rows of ``feat_category_risk``, and those columns of ``feat_merchant_risk``."""
+        found = {}
+        keys = sorted({row[column] for row in self.transactions} - {None})
+        for day in self.days:
+            counts = {}
+            for key in keys:
+                rows = [row for row in self.transactions if row[column] == key]
+                said = [label for row in rows for label in self.labels[row["transaction_id"]]]
+                if any(day - 31 < day_of(label["known_us"]) <= day for label in said):
+                    counts[key] = {days: self._labels(rows, day, days) for days in RISK_WINDOWS}
+            for key, own in counts.items():
+                row: Row = {}
+                for days, (labels, frauds) in own.items():
+                    overall = ratio(
+                        sum(each[days][1] for each in counts.values()),
+                        sum(each[days][0] for each in counts.values()),
+                    )
+                    row[f"{prefix}_label_count_{days}d"] = labels
+                    row[f"{prefix}_fraud_count_{days}d"] = frauds
+                    row[f"{prefix}_fraud_rate_{days}d"] = shrunk(frauds, labels, overall, RISK_WEIGHT)
+                found[key, counts_from(day)] = row
+        return found
+
+    def _labels(self, rows: Sequence[Row], day: int, days: int) -> tuple[int, int]:
+        first = [
+            min(label["known_us"] for label in self.labels[row["transaction_id"]])
+            for row in rows
+            if self.labels[row["transaction_id"]]
+        ]
+        return sum(day - days < day_of(known) <= day for known in first), self._frauds(rows, day, days)
+
+    def merchant_risk(self, profiles: Table) -> Table:
+        """Rows of ``feat_merchant_risk``."""
+        found = self.risk("merchant_id", "merchant_risk")
+        for (merchant, timestamp), row in found.items():
+            day = day_of(timestamp) - 1
+            rows = [each for each in self.transactions if each["merchant_id"] == merchant]
+            unexplained = [each for each in rows if not self._is_explained(each, profiles)]
+            for days in RISK_WINDOWS:
+                row[f"merchant_risk_unexplained_count_{days}d"] = self._frauds(unexplained, day, days)
+            row |= self._latest_run(rows, day)
+        return found
+
+    @staticmethod
+    def _is_explained(fraud: Row, profiles: Table) -> bool:
+        event_us = fraud["event_us"]
+        earlier = [
+            timestamp
+            for customer, timestamp in profiles
+            if customer == fraud["customer_id"] and event_us - 7 * DAY_US <= timestamp <= event_us
+        ]
+        if not earlier:
+            return False
+        profile, amount = profiles[fraud["customer_id"], max(earlier)], fraud["amount_minor"]
+        mean, p95 = profile["profile_amount_robust_mean_90d"], profile["profile_amount_p95_90d"]
+        return (mean is not None and amount > 2.75 * mean) or (p95 is not None and amount > p95)
+
+    def _latest_run(self, rows: Iterable[Row], day: int) -> Row:
+        frauds = [row for row in self._known_frauds(rows, day) if day_of(row["event_us"]) > day - 90]
+        run: list[int] = []
+        for fraud in frauds:
+            if run and fraud["event_us"] - run[-1] > 14 * DAY_US:
+                run = []
+            run.append(fraud["event_us"])
+        return {
+            "merchant_risk_run_fraud_count": len(run) or None,
+            "merchant_risk_run_age_days": ((day + 1) * DAY_US - run[0]) / DAY_US if run else None,
+            "merchant_risk_run_length_days": (run[-1] - run[0]) / DAY_US if run else None,
+        }
