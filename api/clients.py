@@ -20,8 +20,8 @@ ROLES: Final = {
 }
 """What a client may do, by role.
 
-A scorer may call ``POST /predict``; an analyst ``POST /labels``, for verdicts that count from now; a source of
-labels (chargebacks, an issuer's file) may say besides when each became known.
+A scorer may call ``POST /predict``; an analyst ``POST /labels``, for verdicts that count from now; a source
+of labels (chargebacks, an issuer's file) may say besides when each became known.
 """
 
 _PREFIX: Final = "cbp"

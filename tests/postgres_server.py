@@ -33,9 +33,7 @@ class PostgresServer:
         name = f"live_{uuid.uuid4().hex}"
         with psycopg.connect(self.conninfo, autocommit=True) as connection:
             connection.execute(f"create schema {name}".encode())
-        return (
-            f"postgresql+psycopg://tester@127.0.0.1:{self._port}/postgres?options=-csearch_path%3D{name}"
-        )
+        return f"postgresql+psycopg://tester@127.0.0.1:{self._port}/postgres?options=-csearch_path%3D{name}"
 
     @property
     def conninfo(self) -> str:

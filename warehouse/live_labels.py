@@ -6,7 +6,7 @@ there). Telling the same again changes nothing, so a request may be repeated.
 Errors::
 
     InputError
-    └── LabelConflictError      another verdict is known for the same instant, or the label precedes its payment
+    └── LabelConflictError      the other verdict is known for that instant, or it precedes its transaction
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The live store: events, claims, decisions, labels, API clients, audit outbox and heads.
 
 One object composes the parts, each a module of its own: `live_engine` (transactions), `live_claims`,
-`live_decisions`, `live_labels`, `live_transfer` (bulk). Several processes and threads may use one store at once. Open it
-after a fork, never before.
+`live_decisions`, `live_labels`, `live_transfer` (bulk). Several processes and threads may use one store at
+once. Open it after a fork, never before.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class LiveStore:
         genesis = hashlib.sha256(b"cbp audit genesis v1\0" + secrets.token_bytes(32)).digest()
         first = {Head.AUDIT: genesis, Head.AUDIT_GENESIS: genesis}
         with self._engine.durable() as connection:
+            self._engine.wait_for_turn(connection)
             metadata.create_all(connection)
             present = set(connection.execute(select(heads.c.name)).scalars())
             names = (

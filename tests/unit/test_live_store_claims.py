@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,14 @@ from warehouse.live_events import Transaction
 from warehouse.live_store import LiveStore
 
 
-def open_store(url: str) -> LiveStore:
+@contextmanager
+def open_store(url: str) -> Iterator[LiveStore]:
     store = LiveStore(LiveEngine(url))
-    store.create_tables()
-    return store
+    try:
+        store.create_tables()
+        yield store
+    finally:  # Hypothesis may leave a test in the middle of a draw
+        store.close()
 
 
 @pytest.fixture
@@ -78,7 +83,6 @@ def test_windows_equal_a_slow_oracle_whatever_the_chunks(
     drawn: list[tuple[str | None, str | None, int, int]],
     data: st.DataObject,
 ) -> None:
-    store = open_store(new_live_url())
     transactions = [
         pay(
             f"t{index}",
@@ -90,10 +94,10 @@ def test_windows_equal_a_slow_oracle_whatever_the_chunks(
         for index, (customer, merchant, time, amount) in enumerate(drawn)
     ]
     claims: list[Claim] = []
-    while len(claims) < len(transactions):
-        size = data.draw(st.integers(1, len(transactions) - len(claims)))
-        claims += claim(store, *transactions[len(claims) : len(claims) + size])
-    store.close()
+    with open_store(new_live_url()) as store:
+        while len(claims) < len(transactions):
+            size = data.draw(st.integers(1, len(transactions) - len(claims)))
+            claims += claim(store, *transactions[len(claims) : len(claims) + size])
     for index, one in enumerate(claims):
         assert one.velocity == windows_of(one.transaction, transactions[:index])
 
@@ -211,9 +215,8 @@ def test_an_empty_chunk_is_nothing(store: LiveStore) -> None:
 
 def test_windows_are_read_from_an_index(tmp_path: Path) -> None:
     path = tmp_path / "live.db"
-    store = open_store(f"sqlite:///{path}")
-    claim(store, pay("a"))
-    store.close()
+    with open_store(f"sqlite:///{path}") as store:
+        claim(store, pay("a"))
     with sqlite3.connect(path) as connection:
         plan = connection.execute(
             f"explain query plan {LIVE_SQL}", {"first_seq": 1, "last_seq": 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -90,20 +91,20 @@ def test_the_verdict_that_stands_is_the_last_that_became_known(
 ) -> None:
     """One request a label; a dictionary of instants is the oracle."""
     store = LiveStore(LiveEngine(new_live_url()))
-    store.create_tables()
-    known: dict[str, dict[int, bool]] = {"a": {}, "b": {}}
-    count = 0
-    for offset, label in enumerate(told):
-        verdicts = known[label.transaction_id]
-        stands = verdicts.get(label.known_us) if label.known_us is not None else None
-        if stands is not None and stands != label.is_fraud:
-            with pytest.raises(LabelConflictError):
-                tell(store, label, now_us=START_US + offset)
-            continue
-        (recorded,) = tell(store, label, now_us=START_US + offset)
-        count += recorded.is_new
-        verdicts[recorded.known_us] = recorded.is_fraud
-        if label.known_us is None:
-            assert verdicts[max(verdicts)] == label.is_fraud
-    assert len(landed(store)) == count == sum(map(len, known.values()))
-    store.close()
+    with closing(store):
+        store.create_tables()
+        known: dict[str, dict[int, bool]] = {"a": {}, "b": {}}
+        count = 0
+        for offset, label in enumerate(told):
+            verdicts = known[label.transaction_id]
+            stands = verdicts.get(label.known_us) if label.known_us is not None else None
+            if stands is not None and stands != label.is_fraud:
+                with pytest.raises(LabelConflictError):
+                    tell(store, label, now_us=START_US + offset)
+                continue
+            (recorded,) = tell(store, label, now_us=START_US + offset)
+            count += recorded.is_new
+            verdicts[recorded.known_us] = recorded.is_fraud
+            if label.known_us is None:
+                assert verdicts[max(verdicts)] == label.is_fraud
+        assert len(landed(store)) == count == sum(map(len, known.values()))
