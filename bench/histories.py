@@ -72,7 +72,7 @@ def land_simulated(settings: Settings, *, times: float = 1) -> dict[str, object]
 def land_part(
     whole: Settings, settings: Settings, name: str, condition: str, *, merchant: str = "merchant_id"
 ) -> None:
-    """Land those of another home's payments, with their labels, that meet a condition; `merchant` may rename."""
+    """Land another home's payments that meet a condition, with their labels; `merchant` may rename."""
     publish_batch(settings, name, write=lambda folder: _write_part(whole, folder, condition, merchant))
 
 
