@@ -11,7 +11,7 @@ LINT_HOME := CBP_HOME=data/lint DBT_TARGET_PATH=data/lint/target DBT_LOG_PATH=da
 NAME ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint serve bench clean
+.PHONY: help setup demo test test-services lint serve bench clean
 
 help: ## Show what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ demo: $(READY) ## Run the main job end to end: from raw payments to scored payme
 
 test: $(READY) ## Run all tests
 	$(BIN)/python -m pytest
+
+test-services: $(READY) ## Run the live store's tests on a real PostgreSQL (Debian's package postgresql)
+	$(BIN)/python -m pytest -m postgres
 
 lint: $(READY) ## Check style, types and SQL
 	$(BIN)/ruff check .

@@ -29,7 +29,7 @@ def create_app(settings: ApiSettings | None = None) -> Flask:
         When a secret is missing.
     """
     # Imported here: the settings alone must not load models and stores.
-    from api import health, predict, token
+    from api import health, labels, predict, token
     from api.errors import register_errors
     from api.request_log import register_request_log
     from api.services import Services
@@ -45,6 +45,6 @@ def create_app(settings: ApiSettings | None = None) -> Flask:
     register_errors(app)
     register_transport(app)
     create_token_manager(app, settings.jwt_secret, is_active=services.is_client_active)
-    for module in (health, predict, token):
+    for module in (health, labels, predict, token):
         app.register_blueprint(module.blueprint)
     return app

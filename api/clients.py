@@ -13,8 +13,16 @@ from warehouse.errors import InputError
 from warehouse.live_schema import api_clients
 from warehouse.live_store import LiveStore
 
-ROLES: Final = {"scorer": frozenset({"predict"})}
-"""What a client may do, by role: a scorer may call ``POST /predict``."""
+ROLES: Final = {
+    "scorer": frozenset({"predict"}),
+    "analyst": frozenset({"label"}),
+    "label_source": frozenset({"label", "date_labels"}),
+}
+"""What a client may do, by role.
+
+A scorer may call ``POST /predict``; an analyst ``POST /labels``, for verdicts that count from now; a source
+of labels (chargebacks, an issuer's file) may say besides when each became known.
+"""
 
 _PREFIX: Final = "cbp"
 _NOBODY: Final = b"\0" * 32

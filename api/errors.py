@@ -21,6 +21,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from ml.errors import FeatureRowError
 from warehouse.errors import CbpError, InputError, OperationError
 from warehouse.live_claims import ClaimInProgressError, ClaimLostError, ConflictError
+from warehouse.live_labels import LabelConflictError
 
 logger = logging.getLogger("cbp.api")
 
@@ -55,11 +56,12 @@ _STATUS: Final[tuple[tuple[type[CbpError], HTTPStatus, str], ...]] = (
     (ClaimLostError, HTTPStatus.SERVICE_UNAVAILABLE, "busy"),
     # The caller sent a transaction; what became of it on the way to the model is ours.
     (FeatureRowError, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
+    (LabelConflictError, HTTPStatus.CONFLICT, "conflict"),
     (InputError, HTTPStatus.UNPROCESSABLE_ENTITY, "invalid"),
     (OperationError, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
 )
 # What these say names nothing but the caller's own input; others may name paths and are kept in the log.
-_OPEN: Final = (ConflictError, ClaimInProgressError, ClaimLostError)
+_OPEN: Final = (ConflictError, ClaimInProgressError, ClaimLostError, LabelConflictError)
 
 
 def register_errors(app: Flask) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from api.errors import RequestError
 from warehouse.canonical import MAX_AMOUNT_MINOR, MAX_EVENT_US, MAX_ID_LENGTH, MIN_EVENT_US
 from warehouse.live_events import Transaction
+from warehouse.live_labels import Label
 
 MAX_AHEAD_US: Final = 5 * 60 * 1_000_000
 Body = TypeVar("Body", bound=BaseModel)
@@ -68,10 +69,7 @@ class TransactionBody(_Strict):
         """Event time in UTC microseconds."""
         if self.event_us is not None:
             return self.event_us
-        text = self.event_time or ""
-        if not _RFC_3339.fullmatch(text):
-            raise ValueError("expected an event_time after RFC 3339 with an offset, 2026-01-31T12:00:00Z")
-        return (datetime.fromisoformat(text.upper()) - _EPOCH) // timedelta(microseconds=1)
+        return _microseconds(self.event_time or "", "event_time")
 
     def transaction(self) -> Transaction:
         """Return it in canonical form."""
@@ -101,6 +99,43 @@ class PredictBody(_Strict):
 
     transactions: Annotated[list[TransactionBody], Field(min_length=1)]
     explain: Literal["all", "alerts", "none"] | None = None
+
+
+class LabelBody(_Strict):
+    """What became known of one transaction; `known_time` (RFC 3339 with offset) may stand for `known_us`."""
+
+    transaction_id: _Id
+    is_fraud: bool
+    known_us: Annotated[int, Field(ge=MIN_EVENT_US, lt=MAX_EVENT_US)] | None = None
+    known_time: Annotated[str, StringConstraints(max_length=40)] | None = None
+
+    @model_validator(mode="after")
+    def _check_time(self) -> LabelBody:
+        if self.known_us is not None and self.known_time is not None:
+            raise ValueError("expected at most one of known_us and known_time")
+        if not MIN_EVENT_US <= (self.time_us() or MIN_EVENT_US) < MAX_EVENT_US:
+            raise ValueError("expected a known_time from 1970 to 2099")
+        return self
+
+    def time_us(self) -> int | None:
+        """When it became known in UTC microseconds; None when that is not said."""
+        return self.known_us if self.known_time is None else _microseconds(self.known_time, "known_time")
+
+    def label(self) -> Label:
+        """Return it as the live store takes it."""
+        return Label(self.transaction_id, self.is_fraud, self.time_us())
+
+
+class LabelsBody(_Strict):
+    """Body of ``POST /labels``."""
+
+    labels: Annotated[list[LabelBody], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _check_once(self) -> LabelsBody:
+        if len({label.transaction_id for label in self.labels}) != len(self.labels):
+            raise ValueError("expected each transaction_id once in a request")
+        return self
 
 
 class TokenBody(_Strict):
@@ -134,28 +169,53 @@ def parse_predict(body: bytes, *, max_batch: int, now_us: int) -> PredictBody:
     RequestError
         413 for more than `max_batch` transactions, 422 for anything else that does not fit.
     """
-    parsed = parse_json(body)
-    transactions = parsed.get("transactions")
-    if isinstance(transactions, list) and len(transactions) > max_batch:
-        raise RequestError(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            "too_many_transactions",
-            f"expected at most {max_batch} transactions in a request, got {len(transactions)}",
-        )
-    request = _validate(PredictBody, parsed)
-    late = now_us + MAX_AHEAD_US
-    for index, transaction in enumerate(request.transactions):
-        if transaction.time_us() > late:
-            raise _invalid(
-                f"transaction {index} happens more than 5 minutes after now: check the clock",
-                [{"field": f"transactions.{index}", "message": "event time in the future"}],
-            )
+    request = _validate(PredictBody, _limited(parse_json(body), "transactions", max_batch))
+    _refuse_future([transaction.time_us() for transaction in request.transactions], "transactions", now_us)
+    return request
+
+
+def parse_labels(body: bytes, *, max_batch: int, now_us: int) -> LabelsBody:
+    """Parse and check the body of ``POST /labels``.
+
+    Raises
+    ------
+    RequestError
+        413 for more than `max_batch` labels, 422 for anything else that does not fit.
+    """
+    request = _validate(LabelsBody, _limited(parse_json(body), "labels", max_batch))
+    _refuse_future([label.time_us() for label in request.labels], "labels", now_us)
     return request
 
 
 def parse_token(body: bytes) -> TokenBody:
     """Parse and check the body of ``POST /token``."""
     return _validate(TokenBody, parse_json(body))
+
+
+def _limited(parsed: dict[str, Any], field: str, most: int) -> dict[str, Any]:
+    items = parsed.get(field)
+    if isinstance(items, list) and len(items) > most:
+        raise RequestError(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"too_many_{field}",
+            f"expected at most {most} {field} in a request, got {len(items)}",
+        )
+    return parsed
+
+
+def _refuse_future(times_us: Sequence[int | None], field: str, now_us: int) -> None:
+    for index, time_us in enumerate(times_us):
+        if time_us is not None and time_us > now_us + MAX_AHEAD_US:
+            raise _invalid(
+                f"{field}.{index} is of more than 5 minutes after now: check the clock",
+                [{"field": f"{field}.{index}", "message": "time in the future"}],
+            )
+
+
+def _microseconds(text: str, field: str) -> int:
+    if not _RFC_3339.fullmatch(text):
+        raise ValueError(f"expected {field} after RFC 3339 with an offset, 2026-01-31T12:00:00Z")
+    return (datetime.fromisoformat(text.upper()) - _EPOCH) // timedelta(microseconds=1)
 
 
 def _validate(model: type[Body], parsed: Mapping[str, Any]) -> Body:

@@ -21,7 +21,6 @@ _SOURCES: Final[Mapping[str, Source]] = {
     "category_risk": "category_risk",
 }
 _DERIVED_ANALYSIS: Final = "derived_features"
-_COMPILED_ANALYSES: Final = "compiled/customer_behavior_profiling/dbt_project/analyses"
 _LABEL_SOURCES: Final = ("merchant_risk", "category_risk")
 _LABEL_PREFIXES: Final = (*_LABEL_SOURCES, "profile_fraud_")
 ATTRIBUTE_PREFIX: Final = "attribute."
@@ -79,7 +78,7 @@ def read_compiled_sql(settings: Settings) -> CompiledSql:
     TrainingDataError
         When dbt has not compiled them.
     """
-    folder = settings.dbt_target_dir / _COMPILED_ANALYSES
+    folder = settings.compiled_sql_dir
     try:
         return CompiledSql(
             live=(folder / "live_velocity.sql").read_text(encoding="utf-8"),

@@ -52,10 +52,15 @@ class Api:
         store = self.services.store()
         return store.events_after(0).num_rows, store.audit_head().sequence
 
-    def create_key(self, name: str) -> str:
+    def create_key(self, name: str, *, role: str = "scorer") -> str:
         """Create another client."""
         secret = self.settings.api_key_secret
-        return create_api_key(self.services.store(), secret, name=name, role="scorer", now_us=NOW_US)
+        return create_api_key(self.services.store(), secret, name=name, role=role, now_us=NOW_US)
+
+    def token_of(self, api_key: str) -> str:
+        """Get a token for a key."""
+        token: str = self.http.post("/token", json={"api_key": api_key}).get_json()["access_token"]
+        return token
 
     def records(self, *bodies: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the audit records of some transactions, in order of decision."""
@@ -73,7 +78,7 @@ def open_api(settings: ApiSettings) -> Api:
     app = create_app(settings)
     api = Api(app, settings, app.test_client(), api_key="", token="")
     api.api_key = api.create_key("test")
-    api.token = api.http.post("/token", json={"api_key": api.api_key}).get_json()["access_token"]
+    api.token = api.token_of(api.api_key)
     return api
 
 

@@ -52,6 +52,17 @@ TRANSACTION_SCHEMA: Final = pa.schema(
 )
 """One row per accepted transaction; times in UTC microseconds, `source_order` is its order in the batch."""
 
+ATTRIBUTE_FIELDS: Final = ("attributes_number", "attributes_text")
+"""The two maps of what else a mapping names."""
+
+CONTENT_FIELDS: Final = tuple(
+    name for name in TRANSACTION_SCHEMA.names if name not in ("ingested_us", "source", "source_order")
+)
+"""What makes two transactions the same: everything but how and when they reached us."""
+
+PLAIN_FIELDS: Final = tuple(name for name in CONTENT_FIELDS if name not in ATTRIBUTE_FIELDS)
+"""The content but for the attributes: one plain value each."""
+
 LABEL_SCHEMA: Final = pa.schema(
     [
         pa.field("transaction_id", pa.string(), nullable=False),

@@ -8,8 +8,9 @@ import duckdb
 
 from warehouse.canonical import TRANSACTION_SCHEMA
 from warehouse.errors import BuildError
+from warehouse.live_horizon import live_horizon_us
 from warehouse.live_store import LiveStore
-from warehouse.live_transfer import ALLOWED_LATENESS_US, DECISION_RETENTION_US, LIVE_HORIZON_US
+from warehouse.live_transfer import ALLOWED_LATENESS_US, DECISION_RETENTION_US
 from warehouse.settings import Settings
 
 
@@ -35,18 +36,19 @@ def backfill_live_windows(
     Raises
     ------
     BuildError
-        When nothing has been published yet.
+        When nothing has been published yet, or the live SQL is not compiled.
     """
     if not settings.published_file.is_file():
         raise BuildError(
             f"there is no published warehouse at {settings.published_file}: run `cbp build` first"
         )
+    memory_us = live_horizon_us(settings) + ALLOWED_LATENESS_US
     columns = ", ".join(name for name in TRANSACTION_SCHEMA.names if name != "source_order")
     with duckdb.connect(str(settings.published_file), read_only=True) as connection:
         recent = connection.execute(
             f"select {columns} from marts.fct_transactions "  # noqa: S608 - names of our own schema
             "where event_us >= (select max(event_us) from marts.fct_transactions) - ?",
-            [LIVE_HORIZON_US + ALLOWED_LATENESS_US],
+            [memory_us],
         ).to_arrow_table()
     store = LiveStore.open(settings)
     try:
@@ -55,7 +57,7 @@ def backfill_live_windows(
         newest_us = store.newest_event_us()
         if newest_us is not None:
             store.prune(
-                newest_us - LIVE_HORIZON_US - ALLOWED_LATENESS_US,
+                newest_us - memory_us,
                 decided_before_us=now_us - DECISION_RETENTION_US,
             )
         return added

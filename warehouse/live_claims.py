@@ -154,8 +154,13 @@ def claim(
     hashes = {name: transaction.content_hash() for name, transaction in distinct.items()}
     # Taking the counter's row first makes claims one after another on every database.
     last_seq: int = fetch(connection, _LOCK_ARRIVAL, {})[0][0]
+    # Events before answers: a decision takes its claim away and leaves its answer in one commit, so a claim
+    # that is gone here has its answer below, even where each statement has its own snapshot (PostgreSQL).
+    known = _known_events(connection, hashes)
     answers = _stored_answers(connection, hashes)
-    places = _known_places(connection, hashes, answers=answers, now_us=now_us)
+    undecided = [row for row in known if row["transaction_id"] not in answers]
+    places = _free_places(undecided, hashes, now_us=now_us)
+    _take_over(connection, [row for row in undecided if row["worker"] is not None])
     token = uuid.uuid4().hex
     fresh = [name for name in distinct if name not in answers and name not in places]
     if fresh:
@@ -204,33 +209,44 @@ def _stored_answers(connection: Connection, hashes: Mapping[str, bytes]) -> dict
     return answers
 
 
-def _known_places(
-    connection: Connection, hashes: Mapping[str, bytes], *, answers: Mapping[str, Any], now_us: int
+def _known_events(connection: Connection, names: Iterable[str]) -> list[dict[str, Any]]:
+    """Events that are known by their ids, with the claims on them."""
+    found = fetch(connection, _FIND_EVENTS, {"ids": list(names)})
+    return [dict(zip(_FOUND, values, strict=True)) for values in found]
+
+
+def _free_places(
+    undecided: Iterable[Mapping[str, Any]], hashes: Mapping[str, bytes], *, now_us: int
 ) -> dict[str, int]:
-    """`arrival_seq` of transactions that are known, undecided, and free to be claimed."""
+    """`arrival_seq` of undecided transactions, all of them free to be claimed."""
     places = {}
-    for values in fetch(connection, _FIND_EVENTS, {"ids": list(hashes)}):
-        row = dict(zip(_FOUND, values, strict=True))
+    for row in undecided:
         transaction_id = row["transaction_id"]
-        if transaction_id in answers:
-            continue
         if stored_content_hash(row) != hashes[transaction_id]:
             raise conflict_of(transaction_id)
         worker = row["worker"]
         if worker is not None and now_us - row["claimed_us"] < LEASE_US and is_worker_alive(worker):
-            raise ClaimInProgressError(
-                f"transaction {transaction_id!r} is being scored now; try again shortly"
-            )
+            raise _in_progress(transaction_id)
         places[transaction_id] = row["arrival_seq"]
     return places
+
+
+def _take_over(connection: Connection, abandoned: Sequence[Mapping[str, Any]]) -> None:
+    """Remove claims of dead or slow workers; a slow one may be deciding at this moment after all."""
+    for row in abandoned:
+        if not change(connection, _DELETE_CLAIM, [{"id": row["transaction_id"]}]):
+            raise _in_progress(row["transaction_id"])
+
+
+def _in_progress(transaction_id: str) -> ClaimInProgressError:
+    return ClaimInProgressError(f"transaction {transaction_id!r} is being scored now; try again shortly")
 
 
 def _known_hashes(connection: Connection, names: Sequence[str]) -> dict[str, bytes]:
     known: dict[str, bytes] = {}
     for start in range(0, len(names), _IDS_PER_QUERY):
         some = {"ids": list(names[start : start + _IDS_PER_QUERY])}
-        for values in fetch(connection, _FIND_EVENTS, some):
-            row = dict(zip(_FOUND, values, strict=True))
+        for row in _known_events(connection, some["ids"]):
             known[row["transaction_id"]] = stored_content_hash(row)
         for name, content_hash in fetch(connection, _FIND_HASHES, some):
             known[name] = bytes(content_hash)
@@ -271,8 +287,6 @@ def _write_claims(
     worker: str,
     now_us: int,
 ) -> None:
-    if places:
-        change(connection, _DELETE_CLAIM, [{"id": name} for name in places])
     rows = [
         {"transaction_id": name, "token": token, "worker": worker, "claimed_us": now_us}
         for name in (*places, *fresh)

@@ -22,15 +22,28 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, TextClause, UpdateBase, create_engine, event, text
+from sqlalchemy import (
+    Connection,
+    Select,
+    TextClause,
+    UpdateBase,
+    create_engine,
+    event,
+    func,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from warehouse.errors import StoreError
+from warehouse.live_schema import heads
 
 BUSY_TIMEOUT_SECONDS: Final = 10.0
 _CACHE_KIBIBYTES: Final = 32 * 1024
+_SCHEMA_LOCK: Final = 0x6362705F6C697665  # "cbp_live"
 _BEGIN = "live_store_begin"
 _SYNCHRONOUS = "live_store_synchronous"
 
@@ -87,6 +100,18 @@ class LiveEngine:
             return
         with self.reading() as connection:
             yield _sqlite_below(connection)
+
+    def durable_head(self, name: str) -> int:
+        """Read a counter and make everything up to it durable: what is landed must not be forgotten here."""
+        with self.durable() as connection:
+            row = heads.c.name == name
+            connection.execute(update(heads).where(row).values(value=heads.c.value))
+            return int(connection.execute(select(heads.c.value).where(row)).scalar_one())
+
+    def wait_for_turn(self, connection: Connection) -> None:
+        """Let one transaction at a time change the schema; SQLite has one writer anyway."""
+        if not self.is_sqlite:
+            connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
 
     def use_write_ahead_log(self) -> None:
         """Let readers and the writer work side by side (SQLite); the mode stays with the file."""

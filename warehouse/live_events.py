@@ -9,24 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-_CONTENT_DOMAIN: Final = b"cbp transaction content v1\0"
+from warehouse.canonical import CONTENT_FIELDS, PLAIN_FIELDS
 
-CONTENT_FIELDS: Final = (
-    "transaction_id",
-    "customer_id",
-    "merchant_id",
-    "event_us",
-    "amount_minor",
-    "currency",
-    "category",
-    "channel",
-    "country",
-    "latitude",
-    "longitude",
-    "attributes_number",
-    "attributes_text",
-)
-"""What makes two transactions the same: everything but how and when they reached us."""
+_CONTENT_DOMAIN: Final = b"cbp transaction content v1\0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +47,7 @@ class Transaction:
 
     def content_hash(self) -> bytes:
         """SHA-256 of the content: 32 bytes, equal for equal content on every machine."""
-        content = [getattr(self, name) for name in CONTENT_FIELDS[:-2]]
+        content = [getattr(self, name) for name in PLAIN_FIELDS]
         content += [dict(self.attributes_number), dict(self.attributes_text)]
         return hashlib.sha256(_CONTENT_DOMAIN + canonical_json(content).encode()).digest()
 

@@ -1,8 +1,8 @@
 """The live store: events, claims, decisions, labels, API clients, audit outbox and heads.
 
 One object composes the parts, each a module of its own: `live_engine` (transactions), `live_claims`,
-`live_decisions`, `live_transfer` (bulk). Several processes and threads may use one store at once. Open it
-after a fork, never before.
+`live_decisions`, `live_labels`, `live_transfer` (bulk). Several processes and threads may use one store at
+once. Open it after a fork, never before.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from typing import Any
 import pyarrow as pa
 from sqlalchemy import Connection, func, insert, select, update
 
-from warehouse import live_claims, live_decisions, live_transfer
+from warehouse import live_claims, live_decisions, live_labels, live_transfer
 from warehouse.errors import StoreError
 from warehouse.live_claims import Claim
 from warehouse.live_decisions import AuditHead, Decision, Seal
 from warehouse.live_engine import LiveEngine
 from warehouse.live_events import Transaction
+from warehouse.live_labels import Label, RecordedLabel
 from warehouse.live_schema import Head, events, heads, metadata
 from warehouse.settings import Settings
 
@@ -53,6 +54,7 @@ class LiveStore:
         genesis = hashlib.sha256(b"cbp audit genesis v1\0" + secrets.token_bytes(32)).digest()
         first = {Head.AUDIT: genesis, Head.AUDIT_GENESIS: genesis}
         with self._engine.durable() as connection:
+            self._engine.wait_for_turn(connection)
             metadata.create_all(connection)
             present = set(connection.execute(select(heads.c.name)).scalars())
             names = (
@@ -191,6 +193,31 @@ class LiveStore:
         with self._engine.durable() as connection:
             return live_decisions.decide(connection, decisions, seal=seal, now_us=now_us)
 
+    def record_labels(self, labels: Sequence[Label], *, source: str, now_us: int) -> list[RecordedLabel]:
+        """Record labels durably, all or none; telling the same again adds nothing.
+
+        Parameters
+        ----------
+        labels : sequence of Label
+            In the order in which they were told.
+        source : str
+            Who tells them.
+        now_us : int
+            The clock, UTC microseconds: from then on a label without a time of its own counts.
+
+        Returns
+        -------
+        list of RecordedLabel
+            Aligned with `labels`.
+
+        Raises
+        ------
+        LabelConflictError
+            The other verdict is known for the same instant, or a label precedes its transaction.
+        """
+        with self._engine.durable() as connection:
+            return live_labels.record(connection, labels, source=source, now_us=now_us)
+
     # Audit
 
     def audit_head(self) -> AuditHead:
@@ -236,12 +263,7 @@ class LiveStore:
 
     def labels_after(self, seq: int) -> tuple[pa.Table, int]:
         """Labels numbered above `seq`, to be landed (`LABEL_SCHEMA`), and the number of the last."""
-        return live_transfer.labels_after(self._engine, seq)
-
-    def add_labels(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Record labels: mappings with transaction_id, is_fraud, known_us, source."""
-        if rows:
-            live_transfer.add_labels(self._engine, rows)
+        return live_labels.labels_after(self._engine, seq)
 
     def landed_events(self) -> int:
         """`arrival_seq` of the last event that is landed in the warehouse."""

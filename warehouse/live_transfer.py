@@ -1,41 +1,27 @@
-"""Bulk ways in and out of the live store: history in, scored events and labels out, old rows away."""
+"""Bulk ways in and out of the live store: history in, scored events out, old rows away."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import Connection, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, and_, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from warehouse.canonical import LABEL_SCHEMA, SOURCE_API, TRANSACTION_SCHEMA
+from warehouse.canonical import PLAIN_FIELDS, SOURCE_API, TRANSACTION_SCHEMA
 from warehouse.live_engine import LiveEngine
 from warehouse.live_events import attributes_json
-from warehouse.live_schema import Head, decisions, events, heads, labels
+from warehouse.live_schema import Head, decisions, events, heads
 
 SOURCE_WAREHOUSE: Final = "warehouse"
-LIVE_HORIZON_US: Final = 30 * 86_400_000_000
 ALLOWED_LATENESS_US: Final = 7 * 86_400_000_000
 DECISION_RETENTION_US: Final = 400 * 86_400_000_000
 _ROWS_PER_COMMIT: Final = 50_000
 
-_PLAIN_COLUMNS: Final = (
-    "transaction_id",
-    "customer_id",
-    "merchant_id",
-    "event_us",
-    "amount_minor",
-    "currency",
-    "category",
-    "channel",
-    "country",
-    "latitude",
-    "longitude",
-    "ingested_us",
-)
+_PLAIN_COLUMNS: Final = (*PLAIN_FIELDS, "ingested_us")
 
 
 def backfill(engine: LiveEngine, table: pa.Table, *, progress: Callable[[int], None] | None = None) -> int:
@@ -105,7 +91,7 @@ def _attributes(part: pa.Table, name: str) -> list[str | None]:
 
 def events_after(engine: LiveEngine, seq: int) -> pa.Table:
     """Events to land; see `LiveStore.events_after`."""
-    last_seq = _durable_head(engine, Head.ARRIVAL)
+    last_seq = engine.durable_head(Head.ARRIVAL)
     query = (
         select(events)
         .where(events.c.arrival_seq > seq, events.c.arrival_seq <= last_seq, events.c.source == SOURCE_API)
@@ -123,34 +109,6 @@ def events_after(engine: LiveEngine, seq: int) -> pa.Table:
 
 def _pairs(stored: str | None) -> list[tuple[str, Any]]:
     return list(json.loads(stored).items()) if stored else []
-
-
-def labels_after(engine: LiveEngine, seq: int) -> tuple[pa.Table, int]:
-    """Labels to land and the number of the last; see `LiveStore.labels_after`."""
-    last_seq = _durable_head(engine, Head.LABEL)
-    query = select(labels).where(labels.c.label_seq > seq, labels.c.label_seq <= last_seq)
-    with engine.reading() as connection:
-        rows = connection.execute(query.order_by(labels.c.label_seq)).mappings().all()
-    columns = {name: [row[name] for row in rows] for name in LABEL_SCHEMA.names}
-    return pa.table(columns, schema=LABEL_SCHEMA), last_seq
-
-
-def _durable_head(engine: LiveEngine, name: str) -> int:
-    """Read a counter and make everything up to it durable: what is landed must not be forgotten here."""
-    with engine.durable() as connection:
-        row = heads.c.name == name
-        connection.execute(update(heads).where(row).values(value=heads.c.value))
-        return int(connection.execute(select(heads.c.value).where(row)).scalar_one())
-
-
-def add_labels(engine: LiveEngine, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert labels; see `LiveStore.add_labels`."""
-    with engine.durable() as connection:
-        head = heads.c.name == Head.LABEL
-        last = connection.execute(select(heads.c.value).where(head).with_for_update()).scalar_one()
-        connection.execute(update(heads).where(head).values(value=last + len(rows)))
-        numbered = [{**row, "label_seq": last + 1 + offset} for offset, row in enumerate(rows)]
-        connection.execute(insert(labels), numbered)
 
 
 def prune(engine: LiveEngine, horizon_us: int, *, decided_before_us: int | None) -> tuple[int, int]:

@@ -78,6 +78,11 @@ class Settings:
         return self.home / "target"
 
     @property
+    def compiled_sql_dir(self) -> Path:
+        """Folder of the live and derived SQL that dbt compiled."""
+        return self.dbt_target_dir / "compiled" / "customer_behavior_profiling" / "dbt_project" / "analyses"
+
+    @property
     def manifest_file(self) -> Path:
         """Manifest of the dbt run that made the features."""
         return self.dbt_target_dir / "manifest.json"

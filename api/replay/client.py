@@ -9,21 +9,8 @@ from typing import Any
 import httpx
 import pyarrow as pa
 
+from warehouse.canonical import ATTRIBUTE_FIELDS, PLAIN_FIELDS
 from warehouse.errors import OperationError
-
-_CANONICAL_FIELDS = (
-    "transaction_id",
-    "customer_id",
-    "merchant_id",
-    "event_us",
-    "amount_minor",
-    "currency",
-    "category",
-    "channel",
-    "country",
-    "latitude",
-    "longitude",
-)
 
 
 class ScoringClient:
@@ -76,8 +63,8 @@ class ScoringClient:
 
 def requests_from(table: pa.Table) -> Iterable[dict[str, Any]]:
     """Transactions of a canonical table in the API's form: fields that are null are left out."""
-    maps = [name for name in ("attributes_number", "attributes_text") if name in table.column_names]
-    fields = [name for name in _CANONICAL_FIELDS if name in table.column_names]
+    maps = [name for name in ATTRIBUTE_FIELDS if name in table.column_names]
+    fields = [name for name in PLAIN_FIELDS if name in table.column_names]
     for row in table.select([*fields, *maps]).to_pylist():
         request = {name: row[name] for name in fields if row[name] is not None}
         attributes = {key: value for name in maps for key, value in row[name] or ()}

@@ -1,4 +1,5 @@
 {#- Velocity features of the events with arrival_seq from :first_seq to :last_seq, over the live store. Compiled text; never edited. -#}
+-- live_horizon_us = {{ velocity_horizon_us() }}
 with claimed as (
     select
         *,

@@ -8,9 +8,9 @@ import re
 import pytest
 from flask import Flask
 
-from api import health, predict, token
+from api import health, labels, predict, token
 from api.clients import ROLES
-from api.schemas import TransactionBody
+from api.schemas import LabelBody, TransactionBody
 from warehouse.settings import PROJECT_ROOT
 
 GUIDE = (PROJECT_ROOT / "docs" / "guide" / "api.md").read_text(encoding="utf-8")
@@ -19,7 +19,7 @@ OPERATING = (PROJECT_ROOT / "docs" / "guide" / "operating.md").read_text(encodin
 
 def routes() -> list[str]:
     app = Flask("api", static_folder=None)
-    for module in (health, predict, token):
+    for module in (health, labels, predict, token):
         app.register_blueprint(module.blueprint)
     return [
         f"{method} {rule.rule}"
@@ -33,8 +33,8 @@ def test_every_route_is_documented(route: str) -> None:
     assert f"`{route}`" in GUIDE
 
 
-@pytest.mark.parametrize("field", TransactionBody.model_fields)
-def test_every_field_of_a_transaction_is_documented(field: str) -> None:
+@pytest.mark.parametrize("field", [*TransactionBody.model_fields, *LabelBody.model_fields])
+def test_every_field_of_a_body_is_documented(field: str) -> None:
     assert f"`{field}`" in GUIDE
 
 
@@ -60,6 +60,7 @@ def codes() -> list[str]:
         text = file.read_text(encoding="utf-8")
         found |= set(re.findall(r'HTTPStatus\.[A-Z_]+,\s+"([a-z_]+)"', text))
         found |= set(re.findall(r'_refused\("([a-z_]+)"', text))
+        found |= {f"too_many_{field}" for field in re.findall(r'_limited\(parse_json\(body\), "(\w+)"', text)}
     return sorted(found)
 
 

@@ -22,6 +22,7 @@ from warehouse.canonical import TRANSACTION_SCHEMA
 from warehouse.errors import BuildError
 from warehouse.live_backfill import backfill_live_windows
 from warehouse.live_events import Transaction
+from warehouse.live_labels import Label
 from warehouse.live_schema import events
 from warehouse.live_store import LiveStore
 from warehouse.settings import PROJECT_ROOT, Settings
@@ -103,9 +104,8 @@ def test_what_lands_is_published_and_what_was_scored_lands(settings: Settings) -
         longitude=2.5,
     )
     store.claim([scored], worker="test/1/1.00", now_us=START_US, live_sql=LIVE_SQL)
-    store.add_labels(
-        [{"transaction_id": "live", "is_fraud": True, "known_us": START_US, "source": "analyst"}]
-    )
+    known_us = START_US + 4 * DAY_US
+    store.record_labels([Label("live", True, known_us)], source="analyst", now_us=known_us)
     store.close()
     again = build(settings)
     assert (again.landed.events, again.landed.labels) == (1, 1)

@@ -30,8 +30,8 @@ CONTEXT = multiprocessing.get_context("spawn")
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'live.db'}"
+def url(live_url: str) -> str:
+    return live_url
 
 
 def open_store(url: str) -> LiveStore:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-import uuid
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -23,10 +23,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from warehouse.live_engine import LiveEngine
 from warehouse.live_events import Transaction
 from warehouse.live_store import LiveStore
-from warehouse.settings import Settings
 
+NewUrl = Callable[[], str]
 DAY_US = 86_400_000_000
 START_US = 1_700_000_000_000_000
 # Steps between payments that land on window edges, a microsecond beside them, and on leap days apart.
@@ -47,11 +48,6 @@ STEPS_US = (
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> CompiledSql:
     return compile_sql(tmp_path_factory.mktemp("compiled"))
-
-
-@pytest.fixture(scope="module")
-def homes(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return tmp_path_factory.mktemp("homes")
 
 
 @st.composite
@@ -145,11 +141,9 @@ def expected_distance(feature: VelocityFeature, now: Transaction, past: list[Tra
     return pytest.approx(km / ((now.event_us - last.event_us) / 3_600_000_000), rel=1e-5, abs=1e-3)
 
 
-def live_values(sql: str, home: Any, arrivals: list[list[Transaction]]) -> dict[str, dict[str, Any]]:
+def live_values(sql: str, url: str, arrivals: list[list[Transaction]]) -> dict[str, dict[str, Any]]:
     """Claim transactions in batches, as the API does."""
-    settings = Settings.from_environment({"CBP_HOME": str(home / uuid.uuid4().hex)})
-    settings.create_folders()
-    store = LiveStore.open(settings)
+    store = LiveStore(LiveEngine(url))
     try:
         store.create_tables()
         return {
@@ -187,15 +181,19 @@ def same_bits(left: Any, right: Any) -> bool:
 )
 @given(history=histories(), order=st.randoms(use_true_random=False), batch_size=st.sampled_from([1, 3, 100]))
 def test_history_live_and_oracle_agree(
-    compiled: CompiledSql, homes: Any, history: list[Transaction], order: random.Random, batch_size: int
+    compiled: CompiledSql,
+    new_live_url: NewUrl,
+    history: list[Transaction],
+    order: random.Random,
+    batch_size: int,
 ) -> None:
     warehouse = features_of_history(compiled.history, history)
     batches = [history[start : start + batch_size] for start in range(0, len(history), batch_size)]
-    in_order = live_values(compiled.live, homes, batches)
+    in_order = live_values(compiled.live, new_live_url(), batches)
     shuffled = order.sample(history, len(history))
     as_it_came = live_values(
         compiled.live,
-        homes,
+        new_live_url(),
         [shuffled[start : start + batch_size] for start in range(0, len(history), batch_size)],
     )
     for now in history:
@@ -235,11 +233,11 @@ def test_later_rows_change_no_earlier_feature(compiled: CompiledSql) -> None:
 
 
 def test_the_live_sql_gives_every_declared_feature_in_the_models_order(
-    compiled: CompiledSql, homes: Any
+    compiled: CompiledSql, new_live_url: NewUrl
 ) -> None:
     history = [Transaction(transaction_id="t", customer_id="c", event_us=START_US, amount_minor=1)]
     warehouse = features_of_history(compiled.history, history)
-    live = live_values(compiled.live, homes, [history])
+    live = live_values(compiled.live, new_live_url(), [history])
     assert list(live["t"]) == list(warehouse["t"]) == [feature.name for feature in declared_features()]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,17 +28,19 @@ from warehouse.live_events import Transaction
 from warehouse.live_store import LiveStore
 
 
-def open_store(folder: Path) -> LiveStore:
-    store = LiveStore(LiveEngine(f"sqlite:///{folder / 'live' / 'live.db'}"))
-    store.create_tables()
-    return store
+@contextmanager
+def open_store(url: str) -> Iterator[LiveStore]:
+    store = LiveStore(LiveEngine(url))
+    try:
+        store.create_tables()
+        yield store
+    finally:  # Hypothesis may leave a test in the middle of a draw
+        store.close()
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[LiveStore]:
-    opened = open_store(tmp_path)
-    yield opened
-    opened.close()
+def store(live_store: LiveStore) -> LiveStore:
+    return live_store
 
 
 def claim(
@@ -76,11 +79,10 @@ PAYMENTS = st.lists(
 @hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=40)
 @given(PAYMENTS, st.data())
 def test_windows_equal_a_slow_oracle_whatever_the_chunks(
-    tmp_path_factory: pytest.TempPathFactory,
+    new_live_url: Callable[[], str],
     drawn: list[tuple[str | None, str | None, int, int]],
     data: st.DataObject,
 ) -> None:
-    store = open_store(tmp_path_factory.mktemp("store"))
     transactions = [
         pay(
             f"t{index}",
@@ -92,10 +94,10 @@ def test_windows_equal_a_slow_oracle_whatever_the_chunks(
         for index, (customer, merchant, time, amount) in enumerate(drawn)
     ]
     claims: list[Claim] = []
-    while len(claims) < len(transactions):
-        size = data.draw(st.integers(1, len(transactions) - len(claims)))
-        claims += claim(store, *transactions[len(claims) : len(claims) + size])
-    store.close()
+    with open_store(new_live_url()) as store:
+        while len(claims) < len(transactions):
+            size = data.draw(st.integers(1, len(transactions) - len(claims)))
+            claims += claim(store, *transactions[len(claims) : len(claims) + size])
     for index, one in enumerate(claims):
         assert one.velocity == windows_of(one.transaction, transactions[:index])
 
@@ -211,9 +213,11 @@ def test_an_empty_chunk_is_nothing(store: LiveStore) -> None:
     assert store.decide([], seal=seal, now_us=START_US) == []
 
 
-def test_windows_are_read_from_an_index(store: LiveStore, tmp_path: Path) -> None:
-    claim(store, pay("a"))
-    with sqlite3.connect(tmp_path / "live" / "live.db") as connection:
+def test_windows_are_read_from_an_index(tmp_path: Path) -> None:
+    path = tmp_path / "live.db"
+    with open_store(f"sqlite:///{path}") as store:
+        claim(store, pay("a"))
+    with sqlite3.connect(path) as connection:
         plan = connection.execute(
             f"explain query plan {LIVE_SQL}", {"first_seq": 1, "last_seq": 1}
         ).fetchall()

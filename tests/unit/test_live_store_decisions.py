@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from live_payments import LIVE_SQL, START_US, WORKER, decision_of, pay, seal
+from sqlalchemy import text
 
 from warehouse.errors import StoreError
 from warehouse.live_claims import Claim, ClaimLostError
@@ -21,13 +21,13 @@ from warehouse.live_store import LiveStore
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "live" / "live.db"
+def store(live_store: LiveStore) -> LiveStore:
+    return live_store
 
 
 @pytest.fixture
-def store(path: Path) -> Iterator[LiveStore]:
-    opened = LiveStore(LiveEngine(f"sqlite:///{path}"))
+def sqlite_store(tmp_path: Path) -> Iterator[LiveStore]:
+    opened = LiveStore(LiveEngine(f"sqlite:///{tmp_path / 'live.db'}"))
     opened.create_tables()
     yield opened
     opened.close()
@@ -58,8 +58,8 @@ def test_records_are_chained_and_wait_in_the_outbox(store: LiveStore) -> None:
     assert store.audit_head().unshipped == head.unshipped[2:]
 
 
-def test_each_store_has_a_genesis_of_its_own(store: LiveStore, tmp_path: Path) -> None:
-    other = LiveStore(LiveEngine(f"sqlite:///{tmp_path / 'other.db'}"))
+def test_each_store_has_a_genesis_of_its_own(store: LiveStore, new_live_url: Callable[[], str]) -> None:
+    other = LiveStore(LiveEngine(new_live_url()))
     other.create_tables()
     assert other.audit_head().genesis != store.audit_head().genesis
     other.close()
@@ -91,19 +91,22 @@ def test_nothing_is_recorded_when_sealing_fails(store: LiveStore) -> None:
     assert len(store.decide([decision_of(claim) for claim in claims], seal=seal, now_us=START_US)) == 2
 
 
-def test_a_store_that_can_not_be_written_says_so(store: LiveStore, path: Path) -> None:
+def test_a_store_that_can_not_be_written_says_so(store: LiveStore) -> None:
     claims = claims_of(store, "a")
-    with sqlite3.connect(path) as connection:
-        connection.execute("drop table outbox")
-    connection.close()
+    with store.durable() as connection:
+        connection.execute(text("drop table outbox"))
     with pytest.raises(StoreError, match="can't be written"):
         store.decide([decision_of(claim) for claim in claims], seal=seal, now_us=START_US)
 
 
-def test_an_acknowledged_decision_is_on_the_disk(store: LiveStore) -> None:
+def test_an_acknowledged_decision_is_on_the_disk(sqlite_store: LiveStore) -> None:
     """SQLite syncs its log at commit when synchronous is FULL (2); claims leave that to the decision."""
     levels = {}
-    for name, open_ in (("read", store.reading), ("durable", store.durable), ("again", store.reading)):
+    for name, open_ in (
+        ("read", sqlite_store.reading),
+        ("durable", sqlite_store.durable),
+        ("again", sqlite_store.reading),
+    ):
         with open_() as connection:
             raw = driver_connection(connection)
             assert raw is not None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -15,15 +14,13 @@ from warehouse.errors import StoreError
 from warehouse.live_claims import Claim, ConflictError
 from warehouse.live_engine import LiveEngine
 from warehouse.live_events import Transaction, micro_degrees
+from warehouse.live_labels import Label
 from warehouse.live_store import LiveStore
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[LiveStore]:
-    opened = LiveStore(LiveEngine(f"sqlite:///{tmp_path / 'live.db'}"))
-    opened.create_tables()
-    yield opened
-    opened.close()
+def store(live_store: LiveStore) -> LiveStore:
+    return live_store
 
 
 def history(*rows: dict[str, Any]) -> pa.Table:
@@ -123,13 +120,10 @@ def test_scored_events_come_out_as_they_came_in(store: LiveStore) -> None:
 
 
 def test_labels_come_out_in_the_order_in_which_they_came(store: LiveStore) -> None:
-    rows = [
-        {"transaction_id": name, "is_fraud": is_fraud, "known_us": START_US, "source": "analyst"}
-        for name, is_fraud in (("a", True), ("b", False), ("a", False))
-    ]
-    store.add_labels(rows[:2])
-    store.add_labels(rows[2:])
-    store.add_labels([])
+    told = [Label("a", True, START_US), Label("b", False, START_US), Label("a", False, START_US + 1)]
+    store.record_labels(told[:2], source="analyst", now_us=START_US)
+    store.record_labels(told[2:], source="analyst", now_us=START_US)
+    rows = [{**asdict(label), "source": "analyst"} for label in told]
     table, last = store.labels_after(0)
     assert (table.schema, table.to_pylist(), last) == (LABEL_SCHEMA, rows, 3)
     assert store.labels_after(2)[0].to_pylist() == rows[2:]
@@ -161,8 +155,8 @@ def test_an_empty_store_has_no_newest_event(store: LiveStore) -> None:
     assert store.events_after(0).num_rows == 0
 
 
-def test_a_store_without_tables_says_so(tmp_path: Path) -> None:
-    store = LiveStore(LiveEngine(f"sqlite:///{tmp_path / 'none.db'}"))
+def test_a_store_without_tables_says_so(live_url: str) -> None:
+    store = LiveStore(LiveEngine(live_url))
     with pytest.raises(StoreError):
         store.check()
     store.close()

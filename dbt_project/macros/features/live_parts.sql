@@ -53,5 +53,7 @@
             and past.event_us >= claimed.event_us - {{ velocity_horizon_us(entity) }}
             and past.event_us < claimed.event_us
             and past.arrival_seq < claimed.arrival_seq
-    group by claimed.arrival_seq
+    {#- PostgreSQL wants every column that a subquery takes from here. #}
+    group by claimed.arrival_seq, claimed.event_us
+        {%- for key in var('entities')[entity]['keys'] -%}, claimed.{{ key }}{%- endfor %}
 {%- endmacro %}

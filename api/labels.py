@@ -1,0 +1,44 @@
+"""``POST /labels``: what became known of transactions."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from http import HTTPStatus
+from typing import Final
+
+from flask import Blueprint, Response, jsonify, request
+from flask_jwt_extended import get_jwt, get_jwt_identity
+
+from api.clients import may
+from api.clock import now_us
+from api.errors import RequestError
+from api.request_log import note
+from api.schemas import parse_labels
+from api.services import services
+from api.tokens import requires
+
+blueprint = Blueprint("labels", __name__)
+
+SOURCE_PREFIX: Final = "api:"
+"""Before the client's id, in the `source` of a label that came here."""
+
+
+@blueprint.post("/labels")
+@requires("label")
+def post_labels() -> Response:
+    """Record up to MAX_BATCH labels, all or none; telling the same again adds nothing."""
+    opened = services()
+    body = parse_labels(request.get_data(), max_batch=opened.settings.max_batch, now_us=now_us())
+    labels = [label.label() for label in body.labels]
+    is_dated = any(label.known_us is not None for label in labels)
+    if is_dated and not may(get_jwt().get("role"), "date_labels"):
+        raise RequestError(
+            HTTPStatus.FORBIDDEN,
+            "wrong_role",
+            "this token's role does not allow known_us: a label counts from now",
+        )
+    note(labels=len(labels))
+    recorded = opened.store().record_labels(
+        labels, source=SOURCE_PREFIX + get_jwt_identity(), now_us=now_us()
+    )
+    return jsonify({"labels": [asdict(label) for label in recorded]})
