@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ml.classifier import FraudClassifier, Labels, fraud_column, fraud_weight
@@ -235,4 +236,7 @@ def export_classifier(classifier: Any) -> ExportedModel:
     booster = getattr(classifier, "booster_", None)
     if booster is None:
         raise BundleError(f"expected a classifier that a runtime serves, got {type(classifier).__name__}")
-    return ExportedModel(kind=LIGHTGBM, files={"trees": booster.model_to_string().encode()})
+    text, _, _ = booster.model_to_string().partition("\nend of trees\n")
+    # the training rows' least and greatest values are some customer's own
+    text = re.sub(r"^feature_infos=.*$", "feature_infos=" + "none " * booster.num_feature(), text, flags=re.M)
+    return ExportedModel(kind=LIGHTGBM, files={"trees": (text + "\nend of trees\n").encode()})

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from imblearn.ensemble import BalancedRandomForestClassifier
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import IsolationForest, RandomForestClassifier
 
-from ml.forest_text import Tree, forest_trees, lightgbm_text, xgboost_trees
+from ml.forest_text import Tree, forest_trees, isolation_trees, lightgbm_text, xgboost_trees
 from ml.lightgbm_native import NativeBooster
 from ml.matrix import Float32Matrix, Float64Vector
+from ml.runtimes import IsolationForestRuntime
 
 FEATURES = 4
 
@@ -70,6 +71,17 @@ def test_boosted_trees_score_as_xgboost_does(base_score: float) -> None:
     X, _ = rows(3000, seed=1)
     # XGBoost adds its leaves in float32
     assert NativeBooster(text).predict(X) == pytest.approx(model.predict_proba(X)[:, 1], abs=1e-6)
+
+
+@pytest.mark.parametrize("max_samples", [1, 2, 3, 64, 256])
+def test_an_isolation_forest_scores_as_scikit_learn_does(max_samples: int) -> None:
+    X, _ = rows(800)
+    fill = np.array([0.5, -1, 0, 3], dtype=np.float32)
+    filled = np.where(np.isnan(X), fill, X)
+    forest = IsolationForest(n_estimators=20, max_samples=max_samples, random_state=0).fit(filled)
+    text = lightgbm_text(isolation_trees(forest, fill=fill), n_features=FEATURES, is_log_odds=False)
+    scores = IsolationForestRuntime(text).run(X)
+    assert scores == pytest.approx(-forest.score_samples(filled), abs=1e-14)
 
 
 @pytest.mark.parametrize("fit", [fit_forest, fit_balanced])
