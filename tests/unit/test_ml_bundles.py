@@ -295,7 +295,7 @@ def test_a_manifest_that_is_no_manifest_is_refused(bundle: Path, text: str) -> N
 
 def test_a_bundle_that_mended_all_hashes_fails_the_promoted_hash(bundle: Path) -> None:
     sha256 = verify(bundle).sha256
-    rewrite_manifest(bundle, lambda content: content["thresholds"].update(review=0.99))
+    rewrite_manifest(bundle, lambda content: content["thresholds"].update(review=0.4))
     verify(bundle)
     with pytest.raises(BundleError, match="promote a bundle"):
         verify(bundle, expected_sha256=sha256)
@@ -369,7 +369,7 @@ def test_an_altered_bundle_is_not_promoted(settings: Settings) -> None:
 def test_a_bundle_altered_after_promotion_is_not_loaded(settings: Settings) -> None:
     bundle = publish_planted(settings.models_dir)
     promote(settings, bundle)
-    rewrite_manifest(bundle, lambda content: content["thresholds"].update(review=0.99))
+    rewrite_manifest(bundle, lambda content: content["thresholds"].update(review=0.4))
     with pytest.raises(BundleError, match="promote a bundle"):
         Scorer.load_promoted(settings)
 
