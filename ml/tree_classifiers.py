@@ -64,6 +64,8 @@ class RandomForest(FraudClassifier):
             "max_leaf_nodes": self.max_leaf_nodes,
             "max_features": self.max_features,
             "random_state": drawn_seed(self.random_state),
+            # trees do not wait for each other, and their seeds are drawn before: the same forest
+            "n_jobs": -1,
         }
         if self.balanced_bagging:
             forest = BalancedRandomForestClassifier(
