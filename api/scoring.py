@@ -39,7 +39,7 @@ EXPLAIN_ALL_UP_TO: Final = 100
 _WAIT_SECONDS: Final = 2.0
 _PAUSE_SECONDS: Final = 0.05
 _RECORD_FORMAT: Final = 1
-_LIBRARIES: Final = ("lightgbm", "numpy", "onnxruntime", "treelite")
+_LIBRARIES: Final = ("lightgbm", "numpy", "safetensors")
 _PROFILE_VIEW: Final = "customer_profile"
 _PROBE: Final = Transaction(
     transaction_id="-", customer_id="-", merchant_id="-", category="-", event_us=0, amount_minor=0

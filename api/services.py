@@ -47,7 +47,7 @@ class Services:
         self._shipper = Shipper(self._live_store, settings.prediction_log)
         self._keys = AuditKeys(settings.aes_keys)
         self._lock = threading.Lock()
-        self._promotion_stamp: int | None = None
+        self._promotion_stamp: tuple[int, int] | None = None
         self._scoring: ScoringService | None = None
         self._active_clients: dict[str, float] = {}
         try:
@@ -83,9 +83,11 @@ class Services:
         """
         store = self.store()
         try:
-            stamp = (self.settings.home.models_dir / bundles.CURRENT_FILE).stat().st_mtime_ns
+            status = (self.settings.home.models_dir / bundles.CURRENT_FILE).stat()
         except OSError:
             raise _not_ready("no model is promoted: run `cbp train`") from None
+        # two promotions may have one time, never one file
+        stamp = (status.st_mtime_ns, status.st_ino)
         if stamp != self._promotion_stamp or self._scoring is None:
             with self._lock:
                 if stamp != self._promotion_stamp or self._scoring is None:

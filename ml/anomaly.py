@@ -6,7 +6,6 @@ it. One more detector: a subclass of `AnomalyDetector` here and its name in `ml.
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from sklearn.ensemble import IsolationForest
 
 from ml.dense import pack_tensors, sigmoid
+from ml.forest_text import isolation_trees, lightgbm_text
 from ml.matrix import Float32Matrix, Float64Vector
 from ml.networks import network_output, network_tensors, train_network
 from ml.one_class import fit_expansion
@@ -71,7 +71,7 @@ class AnomalyDetector(RiskScorer):
 
 
 class IsolationForestDetector(Served, AnomalyDetector):
-    """Isolation forest over median-filled features, scored by Treelite.
+    """Isolation forest over median-filled features, served as LightGBM's text (`ml.forest_text`).
 
     Training and serving score through the same runtime, so a score is the same bits in both.
 
@@ -124,9 +124,9 @@ class IsolationForestDetector(Served, AnomalyDetector):
         self.forest_ = IsolationForest(
             n_estimators=self.n_estimators, max_samples=samples, random_state=self.random_state
         ).fit(self._filled(X))
-        fill = json.dumps([float(value) for value in self.fill_]).encode()
-        files = {"trees": _treelite_checkpoint(self.forest_), "fill": fill}
-        self._serve(ExportedModel(kind=ISOLATION_FOREST, files=files))
+        trees = isolation_trees(self.forest_, fill=self.fill_)
+        text = lightgbm_text(trees, n_features=X.shape[1], is_log_odds=False)
+        self._serve(ExportedModel(kind=ISOLATION_FOREST, files={"trees": text}))
 
     def _trained_risk(self, X: Float32Matrix) -> Float64Vector:
         return np.asarray(-self.forest_.score_samples(self._filled(X)), dtype=np.float64)
@@ -282,10 +282,3 @@ def column_medians(X: Float32Matrix) -> Float32Matrix:
         if present.size:
             medians[index] = np.median(present)
     return medians
-
-
-def _treelite_checkpoint(forest: IsolationForest) -> bytes:
-    import treelite
-
-    checkpoint: bytes = treelite.sklearn.import_model(forest).serialize_bytes()
-    return checkpoint

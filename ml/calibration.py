@@ -14,6 +14,8 @@ from ml.matrix import Float64Vector, to_float32
 METHODS: Final = ("isotonic", "sigmoid")
 _LOGIT_LIMIT: Final = 16.0
 _SIGMOID_KNOTS: Final = 321
+# How far a level of isotonic regression leans towards its neighbours: scores within it keep their order.
+_LEAN: Final = 1e-3
 # Finer towards 1, where decisions are made.
 _RANK_LEVELS: Final = np.concatenate([np.arange(0.0, 0.9, 0.02), 1.0 - np.geomspace(0.1, 1e-4, 120)])
 
@@ -33,7 +35,8 @@ def fit_calibration(scores: npt.ArrayLike, labels: npt.ArrayLike, *, method: str
     labels : array-like of bool, shape (n,)
         True is fraud; with one class alone nothing can be learned, and the curve changes nothing.
     method : {'isotonic', 'sigmoid'}
-        Isotonic regression, as a line through the middles of its levels, or Platt's logistic curve [1]_.
+        Isotonic regression, its levels leaning slightly so that no two scores become equal, or Platt's
+        logistic curve [1]_.
 
     References
     ----------
@@ -62,11 +65,14 @@ def _isotonic(risk: Float64Vector, fraud: Float64Vector) -> CurveRuntime:
 
     fitted = IsotonicRegression(out_of_bounds="clip").fit_transform(risk, fraud)
     _, level = np.unique(fitted, return_inverse=True)
-    counts = np.bincount(level)
-    middles = np.bincount(level, weights=risk) / counts
     # a level of nothing but frauds is not certain: each counts one row more, of the usual kind
-    rates = (np.bincount(level, weights=fraud) + fraud.mean()) / (counts + 1)
-    return _rising(middles, rates)
+    rates = (np.bincount(level, weights=fraud) + fraud.mean()) / (np.bincount(level) + 1)
+    low, high = np.full(len(rates), np.inf), np.zeros(len(rates))
+    np.minimum.at(low, level, risk)
+    np.maximum.at(high, level, risk)
+    steps = np.diff(rates, prepend=0.0, append=1.0) * _LEAN
+    ends = np.column_stack([rates - steps[:-1], rates + steps[1:]])
+    return _rising(np.column_stack([low, high]).ravel(), ends.ravel())
 
 
 def _sigmoid(risk: Float64Vector, fraud: Float64Vector) -> CurveRuntime:

@@ -10,6 +10,7 @@ References
 .. [1] https://lightgbm.readthedocs.io/en/latest/ (model text, version v4)
 .. [2] Lundberg et al., "From local explanations to global understanding with explainable AI for trees",
    Nature Machine Intelligence 2, 2020.
+.. [3] Liu, Ting and Zhou, "Isolation Forest", ICDM 2008, section 2.
 """
 
 from __future__ import annotations
@@ -111,6 +112,41 @@ def forest_trees(forest: Any) -> list[Tree]:
     return trees
 
 
+def isolation_trees(forest: Any, *, fill: npt.NDArray[np.floating[Any]]) -> list[Tree]:
+    """Read the trees of a fitted scikit-learn isolation forest: leaves add up to the score's exponent of 2.
+
+    That is minus the mean path to a row's leaves over the usual path [3]_.
+
+    Parameters
+    ----------
+    forest : sklearn.ensemble.IsolationForest
+        Fitted on all columns of rows without missing values.
+    fill : ndarray of float, shape (n_features,)
+        What stood for a missing value of each column: NaN goes where it goes.
+    """
+    usual = float(_average_path(np.asarray([forest.max_samples_], dtype=np.int64))[0])
+    trees = []
+    for estimator in forest.estimators_:
+        nodes = estimator.tree_
+        samples = np.asarray(nodes.n_node_samples, dtype=np.int64)
+        path = _depths(nodes.children_left, nodes.children_right) + _average_path(samples)
+        # a tree of one row has no path at all: scikit-learn takes it for the usual one
+        share = path / usual if usual else np.ones_like(path)
+        feature, threshold = np.asarray(nodes.feature, dtype=np.int64), np.asarray(nodes.threshold)
+        trees.append(
+            Tree(
+                left=np.asarray(nodes.children_left, dtype=np.int64),
+                right=np.asarray(nodes.children_right, dtype=np.int64),
+                feature=feature,
+                threshold=np.asarray(threshold, dtype=np.float64),
+                missing_left=np.asarray(fill[np.maximum(feature, 0)] <= threshold, dtype=bool),
+                value=-share / len(forest.estimators_),
+                cover=samples.astype(np.float64),
+            )
+        )
+    return trees
+
+
 def xgboost_trees(model: bytes) -> list[Tree]:
     """Read the trees of a binary XGBoost model, saved as JSON: leaves add up to the log odds.
 
@@ -135,6 +171,21 @@ def xgboost_trees(model: bytes) -> list[Tree]:
             )
         )
     return trees
+
+
+def _depths(left: IntVector, right: IntVector) -> FloatVector:
+    """Return how many branches lead to each node; children stand behind their parents."""
+    depths = np.zeros(len(left))
+    for node in np.flatnonzero(left >= 0):
+        depths[left[node]] = depths[right[node]] = depths[node] + 1
+    return depths
+
+
+def _average_path(rows: IntVector) -> FloatVector:
+    """Return the mean path of a search that fails in a random binary tree of so many rows [3]_."""
+    count = np.maximum(rows, 3).astype(np.float64)
+    many = 2.0 * (np.log(count - 1.0) + np.euler_gamma) - 2.0 * (count - 1.0) / count
+    return np.where(rows <= 1, 0.0, np.where(rows == 2, 1.0, many))
 
 
 def _tree_text(number: int, tree: Tree) -> str:

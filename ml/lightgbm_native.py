@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from ml.errors import BundleError
 from ml.matrix import Float32Matrix, Float64Vector
+from ml.tree_text import checked_trees
 
 # Constants of c_api.h.
 _FLOAT32: Final = 0
@@ -52,7 +53,8 @@ class NativeBooster:
         self._library = _library()
         self._handle: Any = None
         handle, iterations = ctypes.c_void_p(), ctypes.c_int()
-        self._call("LGBM_BoosterLoadModelFromString", text, ctypes.byref(iterations), ctypes.byref(handle))
+        trees = checked_trees(text)
+        self._call("LGBM_BoosterLoadModelFromString", trees, ctypes.byref(iterations), ctypes.byref(handle))
         self._handle = handle
         self.n_features = self._integer("LGBM_BoosterGetNumFeature")
         if self._integer("LGBM_BoosterGetNumClasses") != 1:

@@ -98,6 +98,12 @@ class ThresholdSpec(_Strict):
     calibration_rows: int
     calibration_days: float
 
+    @model_validator(mode="after")
+    def _check_order(self) -> ThresholdSpec:
+        if self.decline is not None and self.decline < self.review:
+            raise ValueError("expected a threshold to decline at or above the one to review")
+        return self
+
 
 class TrainingSpec(_Strict):
     """What the model was trained on: times are int64 UTC microseconds; `parameters` are those of a search."""

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, cast
+
+from sklearn.base import clone
 
 from ml.catalog import is_label_free
 from ml.ensemble import CalibratedClassifier, RankAverageClassifier
 from ml.errors import TrainingDataError
 from ml.hybrid import HybridFraudPipeline
 from ml.manifest import FeatureSpec
-from ml.supervised import LogisticClassifier
+from ml.search import SPACES
+from ml.supervised import CLASSIFIERS, LogisticClassifier
 from ml.tree_classifiers import RandomForest
 
 DEFAULT_MODEL: Final = "hybrid"
@@ -79,7 +82,30 @@ def make_model(name: str, features: Sequence[FeatureSpec], *, seed: int) -> Hybr
     if name not in SUITE:
         raise TrainingDataError(f"expected a model among {', '.join(SUITE)}, got {name!r}")
     label_free = [index for index, feature in enumerate(features) if is_label_free(feature)]
-    return HybridFraudPipeline(**SUITE[name](), anomaly_features=label_free, random_state=seed)
+    model = HybridFraudPipeline(**SUITE[name](), anomaly_features=label_free, random_state=seed)
+    return cast(HybridFraudPipeline, clone(model))  # its parts are its own
+
+
+def search_space(model: HybridFraudPipeline) -> dict[str, Sequence[Any]]:
+    """Return the values to try of each parameter of a model; its classifier becomes an estimator to set.
+
+    Raises
+    ------
+    TrainingDataError
+        When the model has no classifier of its own, or several.
+    """
+    part, path = model.classifier, "classifier"
+    if isinstance(part, CalibratedClassifier):
+        part, path = part.classifier, f"{path}__classifier"
+    kinds = {kind: name for name, kind in CLASSIFIERS.items()}
+    name = part if isinstance(part, str) else kinds.get(type(part))
+    if name is None or not model.passthrough:
+        raise TrainingDataError(
+            "expected a model of one classifier to search for: detectors and averages have none"
+        )
+    if part == name:
+        model.set_params(**{path: CLASSIFIERS[name]()})
+    return {f"{path}__{parameter}": values for parameter, values in SPACES[name].items()}
 
 
 def names_of(choice: str) -> list[str]:

@@ -27,7 +27,7 @@ from ml.manifest import (
 from ml.matrix import Float32Matrix
 from ml.reference import ReferenceStatistics, draw_sample
 from ml.risk import ExportedStep
-from ml.runtimes import DENSE_KINDS, EXPLAINED_KINDS
+from ml.runtimes import DENSE_KINDS, EXPLAINED_KINDS, TREE_KINDS
 from ml.thresholds import Thresholds
 from warehouse.settings import PROJECT_ROOT
 
@@ -42,12 +42,10 @@ _LIBRARIES: Final = (
     "safetensors",
     "scikit-learn",
     "torch",
-    "treelite",
     "xgboost-cpu",
 )
 _SUFFIXES: Final = {
-    ("trees", "isolation_forest"): ".treelite",
-    ("trees", "lightgbm"): ".txt",
+    **{("trees", kind): ".txt" for kind in TREE_KINDS},
     **{("weights", kind): ".safetensors" for kind in DENSE_KINDS},
 }
 _GIT_SECONDS: Final = 10

@@ -10,6 +10,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -102,8 +103,8 @@ class ReferenceStatistics:
                 raise BundleError("the reference statistics are of other levels: train again")
             columns = {
                 str(name): ColumnStatistics(
-                    quantiles=tuple(float(value) for value in column["quantiles"]),
-                    missing=float(column["missing"]),
+                    quantiles=tuple(_number(value) for value in column["quantiles"]),
+                    missing=_number(column["missing"]),
                 )
                 for name, column in values["columns"].items()
             }
@@ -111,7 +112,15 @@ class ReferenceStatistics:
             raise BundleError(f"the reference statistics are malformed: {error}") from error
         if any(len(column.quantiles) not in (0, len(LEVELS)) for column in columns.values()):
             raise BundleError(f"expected {len(LEVELS)} quantiles of each column or none")
+        if any(low > high for column in columns.values() for low, high in pairwise(column.quantiles)):
+            raise BundleError("expected quantiles that do not fall")
         return cls(columns=columns)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"expected a finite number, got {value!r}")
+    return float(value)
 
 
 def measure(names: Sequence[str], matrix: npt.NDArray[Any]) -> ReferenceStatistics:

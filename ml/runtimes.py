@@ -7,7 +7,6 @@ in a batch: trees are walked row by row, and dense models multiply row by row (`
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -33,6 +32,8 @@ MEAN: Final = "mean"
 
 EXPLAINED_KINDS: Final = frozenset({LIGHTGBM, LINEAR})
 """Kinds with exact contributions: trees by LightGBM's TreeSHAP, linear models by their coefficients."""
+TREE_KINDS: Final = frozenset({LIGHTGBM, ISOLATION_FOREST})
+"""Kinds that LightGBM's library scores."""
 DENSE_KINDS: Final = frozenset({LINEAR, NETWORK, AUTOENCODER, KERNEL, SEGMENT})
 """Kinds that `ml.dense` scores by products of matrices."""
 
@@ -70,48 +71,26 @@ class ExplainingRuntime(Runtime, Protocol):
 
 
 class IsolationForestRuntime:
-    """Trees of an isolation forest in Treelite, after filling missing values.
-
-    The forest's Treelite model returns 2 ** (-mean depth / c(max_samples)), which is scikit-learn's
-    ``-score_samples`` [1]_ and lies in (0, 1].
+    """Trees of an isolation forest in LightGBM's text, written by `ml.forest_text.isolation_trees`.
 
     Parameters
     ----------
-    checkpoint : bytes
-        Treelite checkpoint.
-    fill : ndarray of float32, shape (n_inputs,)
-        What stands for a missing value of each input.
-    threads : int, default=1
-        Threads to score with; the result does not depend on it.
-
-    References
-    ----------
-    .. [1] Liu, Ting and Zhou, "Isolation Forest", ICDM 2008, section 2.
+    text : bytes
+        The trees' text.
     """
 
-    def __init__(self, checkpoint: bytes, fill: Float32Matrix, *, threads: int = 1) -> None:
-        import treelite
-
-        self._model = treelite.Model.deserialize_bytes(checkpoint)
-        self._fill = np.asarray(fill, dtype=np.float32)
-        self._threads = threads
-        self.n_inputs = int(self._model.num_feature)
-        if self._fill.shape != (self.n_inputs,):
-            raise BundleError(f"expected {self.n_inputs} fill values for the forest, got {self._fill.size}")
+    def __init__(self, text: bytes) -> None:
+        self._booster = NativeBooster(text)
+        self.n_inputs = self._booster.n_features
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> IsolationForestRuntime:
-        """Load from the files of a bundle's step: ``trees`` and ``fill`` (a JSON list)."""
-        fill = np.asarray(json.loads(files["fill"]), dtype=np.float64).astype(np.float32)
-        return cls(files["trees"], fill)
+        """Load from the files of a bundle's step: ``trees``."""
+        return cls(files["trees"])
 
     def run(self, X: Float32Matrix) -> Float64Vector:
-        """Return the anomaly score of each row, in (0, 1]."""
-        from treelite import gtil
-
-        filled = np.where(np.isnan(X), self._fill, X)
-        scores: Float64Vector = gtil.predict(self._model, filled, nthread=self._threads).reshape(-1)
-        return scores
+        """Return the anomaly score of each row, in [0, 1]: 2 to the power of what the leaves add up to."""
+        return np.exp2(np.minimum(self._booster.predict(X), 0.0))
 
 
 class LightGBMRuntime:

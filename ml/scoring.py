@@ -254,6 +254,9 @@ def _load_explainer(manifest: Manifest, graph: ModelGraph, reference: ReferenceS
         # the features that a model of models comes from are those of its parts, each once
         of_parts = [name for column in columns for name in seen.get(column, [column])]
         seen[output] = list(dict.fromkeys(of_parts))
+    unknown = sorted(set(names) - set(reference.columns))
+    if unknown:
+        raise BundleError(f"{REFERENCE_FILE} says nothing of {unknown[:3]}")
     explained = manifest.explained
     return Explainer(
         names if explained is None else inputs[explained],

@@ -13,10 +13,9 @@ from ml.evaluation import Evaluation, evaluate_scores, write_json
 from ml.hybrid import HybridFraudPipeline
 from ml.manifest import TrainingSpec
 from ml.model_publishing import provenance, publish_model
-from ml.model_suite import DEFAULT_MODEL, SUITE, make_model
+from ml.model_suite import DEFAULT_MODEL, SUITE, make_model, search_space
 from ml.protocols import TEST, TRAIN
-from ml.search import SPACES, draw_settings, search, time_folds
-from ml.supervised import CLASSIFIERS
+from ml.search import draw_settings, search, time_folds
 from ml.threshold_choice import choose_thresholds
 from ml.thresholds import Thresholds
 from ml.training_data import TrainingData, read_training_data
@@ -236,11 +235,7 @@ def _searched(
     report: _Stages,
 ) -> Mapping[str, Any]:
     """Set the best of some settings on a model, on folds inside the training rows; return them."""
-    chosen = model.classifier
-    if not isinstance(chosen, str):
-        raise TrainingDataError(f"expected a model of one classifier to search for, got {name!r}")
-    model.set_params(classifier=CLASSIFIERS[chosen]())
-    space = {f"classifier__{parameter}": values for parameter, values in SPACES[chosen].items()}
+    space = search_space(model)
     is_train = data.part(TRAIN)
     windows = data.split.windows
     found = search(

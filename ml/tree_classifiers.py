@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ml.classifier import FraudClassifier, Labels, fraud_column, fraud_weight
@@ -63,6 +64,8 @@ class RandomForest(FraudClassifier):
             "max_leaf_nodes": self.max_leaf_nodes,
             "max_features": self.max_features,
             "random_state": drawn_seed(self.random_state),
+            # trees do not wait for each other, and their seeds are drawn before: the same forest
+            "n_jobs": -1,
         }
         if self.balanced_bagging:
             forest = BalancedRandomForestClassifier(
@@ -235,4 +238,7 @@ def export_classifier(classifier: Any) -> ExportedModel:
     booster = getattr(classifier, "booster_", None)
     if booster is None:
         raise BundleError(f"expected a classifier that a runtime serves, got {type(classifier).__name__}")
-    return ExportedModel(kind=LIGHTGBM, files={"trees": booster.model_to_string().encode()})
+    text, _, _ = booster.model_to_string().partition("\nend of trees\n")
+    # the training rows' least and greatest values are some customer's own
+    text = re.sub(r"^feature_infos=.*$", "feature_infos=" + "none " * booster.num_feature(), text, flags=re.M)
+    return ExportedModel(kind=LIGHTGBM, files={"trees": (text + "\nend of trees\n").encode()})

@@ -1,0 +1,111 @@
+"""Promotion while requests are in flight: each is answered, by a whole bundle, and the new one takes over."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from api_client import Api, new
+from scoring_home import publish_bundle
+
+from ml.bundles import CURRENT_FILE, promote, promoted, rollback
+from warehouse.settings import Settings
+
+CLIENTS = 4
+
+
+class Load:
+    """Clients that send payments until they are told to stop, and what they were answered."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._is_over = threading.Event()
+        self.answers: list[tuple[int, str]] = []
+        self._threads = [threading.Thread(target=self._send) for _ in range(CLIENTS)]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def wait_for(self, version: str) -> None:
+        """Wait until a bundle of that version has answered."""
+        deadline = time.monotonic() + 30
+        while all(found != version for _, found in self.answers):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+    def _send(self) -> None:
+        http = self._api.app.test_client()
+        headers = {"Authorization": f"Bearer {self._api.token}"}
+        while not self._is_over.is_set():
+            answer = http.post("/predict", json={"transactions": [new()]}, headers=headers)
+            version = ""
+            if answer.status_code == 200:
+                version = answer.get_json()["predictions"][0]["model"]["version"]
+            self.answers.append((answer.status_code, version))
+
+
+@pytest.fixture
+def loaded(own_api: Api) -> Iterator[Load]:
+    with Load(own_api) as load:
+        yield load
+
+
+def test_no_request_is_dropped_while_bundles_are_promoted_and_rolled_back(
+    home: Settings, loaded: Load
+) -> None:
+    first = promoted(home).path
+    loaded.wait_for(first.name)
+    second = publish_bundle(home, seed=1)  # promotes it
+    loaded.wait_for(second.name)
+    rollback(home)
+    for bundle in [second, first] * 10:
+        promote(home, bundle)
+    loaded.wait_for(first.name)
+    assert {status for status, _ in loaded.answers} == {200}
+    third = publish_bundle(home, seed=2)
+    loaded.wait_for(third.name)
+    assert {status for status, _ in loaded.answers} == {200}
+    assert {version for _, version in loaded.answers} <= {first.name, second.name, third.name}
+
+
+def test_a_bundle_that_does_not_verify_does_not_take_over(home: Settings, loaded: Load) -> None:
+    first = promoted(home).path
+    second = publish_bundle(home, seed=1)
+    loaded.wait_for(second.name)
+    current = home.models_dir / CURRENT_FILE
+    named_second = current.read_bytes()
+    rollback(home)
+    loaded.answers.clear()
+    loaded.wait_for(first.name)
+    (second / "reference.json").write_bytes(b"{}")
+    (home.models_dir / "forged").write_bytes(named_second)
+    (home.models_dir / "forged").replace(current)
+    loaded.answers.clear()
+    while len(loaded.answers) < 10 * CLIENTS:
+        time.sleep(0.005)
+    # what was under way when the file changed may still be of the bundle before
+    assert set(loaded.answers[CLIENTS:]) == {(200, first.name)}
+
+
+def test_two_promotions_in_the_same_instant_are_two(home: Settings, own_api: Api) -> None:
+    first = promoted(home).path
+    second = publish_bundle(home, seed=1)
+    current = home.models_dir / CURRENT_FILE
+    promote(home, first)
+    before = own_api.services.scoring()
+    assert own_api.services.scoring() is before
+    time_ns = current.stat().st_mtime_ns
+    promote(home, second)
+    os.utime(current, ns=(time_ns, time_ns))
+    answer = own_api.predict(new()).get_json()
+    assert answer["predictions"][0]["model"]["version"] == second.name

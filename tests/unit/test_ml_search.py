@@ -1,0 +1,133 @@
+"""Search on folds of the past: a fold never trains on what was not known when it began."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from planted_fraud import planted_rows
+from sklearn.base import clone
+
+from ml.errors import TrainingDataError
+from ml.model_suite import SUITE, make_model, search_space
+from ml.search import SPACES, SearchResult, Trial, draw_settings, search, time_folds
+from ml.supervised import CLASSIFIERS, LogisticClassifier
+from ml.windows import DAY_US
+
+
+@settings(deadline=None)
+@given(
+    days=st.lists(st.floats(0, 60), min_size=50, max_size=200),
+    folds=st.integers(1, 6),
+    gap_days=st.floats(0, 10),
+)
+def test_a_fold_trains_on_labels_known_before_it_and_tests_on_what_follows(
+    days: list[float], folds: int, gap_days: float
+) -> None:
+    event_us = np.sort(np.asarray([0.0, 60.0, *days]) * DAY_US).astype(np.int64)
+    gap_us = int(gap_days * DAY_US)
+    found = time_folds(event_us, folds=folds, gap_us=gap_us)
+    assert len(found) == folds
+    tested = np.concatenate([later for _, later in found])
+    # every row of the second half is tested once, in order
+    assert tested.tolist() == np.flatnonzero(event_us >= 30 * DAY_US).tolist()
+    for number, (earlier, later) in enumerate(found):
+        start = (30 + 30 * number / folds) * DAY_US
+        assert (event_us[earlier] + gap_us < start + 1).all()
+        assert (event_us[later] >= start - 1).all()
+        # all that was known then trains
+        assert earlier.tolist() == [*range(len(earlier))]
+        assert len(earlier) == len(event_us) or event_us[len(earlier)] + gap_us >= start - 1
+
+
+def test_too_short_a_history_is_told_so() -> None:
+    event_us = np.arange(0, 10 * DAY_US, DAY_US // 4)
+    with pytest.raises(TrainingDataError, match="longer history"):
+        time_folds(event_us, gap_us=7 * DAY_US)
+
+
+@given(trials=st.integers(1, 400), seed=st.integers(0, 5), name=st.sampled_from(sorted(SPACES)))
+@settings(deadline=None)
+def test_settings_are_different_ones_of_the_space_the_usual_first(trials: int, seed: int, name: str) -> None:
+    space = SPACES[name]
+    drawn = draw_settings(space, trials=trials, seed=seed)
+    assert drawn[0] == {}
+    assert drawn == draw_settings(space, trials=trials, seed=seed)
+    size = int(np.prod([len(values) for values in space.values()]))
+    assert len(drawn) == min(trials, size + 1)
+    assert len({tuple(sorted(setting.items())) for setting in drawn}) == len(drawn)
+    for setting in drawn[1:]:
+        assert set(setting) == set(space)
+        assert all(value in space[parameter] for parameter, value in setting.items())
+
+
+@pytest.mark.parametrize("name", sorted(CLASSIFIERS))
+def test_every_classifier_has_a_space_of_its_own_parameters(name: str) -> None:
+    assert set(SPACES[name]) <= set(CLASSIFIERS[name]().get_params())
+
+
+def test_the_setting_that_ranks_best_on_later_rows_wins() -> None:
+    frame, fraud = planted_rows(4000)
+    event_us = np.arange(len(frame)) * (60 * DAY_US // len(frame))
+    told: list[tuple[int, int]] = []
+    found = search(
+        LogisticClassifier(),
+        [{}, {"C": 1e-6}, {"C": 1.0}],
+        frame.to_numpy(dtype=np.float32),
+        fraud,
+        folds=time_folds(event_us, folds=2),
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert [len(trial.scores) for trial in found.trials] == [2, 2, 2]
+    assert found.best.mean == max(trial.mean for trial in found.trials)
+    assert found.trials[1].mean < found.best.mean
+    assert told == [(done, 6) for done in range(7)]
+
+
+def test_of_equal_trials_the_earliest_is_best() -> None:
+    trials = tuple(Trial(parameters={"C": c}, scores=(0.5, 0.7)) for c in (1.0, 2.0))
+    assert SearchResult(trials).best is trials[0]
+
+
+def test_a_fold_without_frauds_is_told_so() -> None:
+    frame, fraud = planted_rows(400)
+    event_us = np.arange(400) * (DAY_US // 4)
+    with pytest.raises(TrainingDataError, match="frauds or more in both parts of fold 1"):
+        search(
+            LogisticClassifier(),
+            [{}],
+            frame.to_numpy(dtype=np.float32),
+            np.where(np.arange(400) < 300, False, fraud),
+            folds=time_folds(event_us, folds=2),
+        )
+
+
+ONE_CLASSIFIER = (
+    "hybrid",
+    "lightgbm",
+    "xgboost",
+    "random_forest",
+    "balanced_bagging",
+    "mlp",
+    "logistic_regression",
+)
+
+
+@pytest.mark.parametrize("name", ONE_CLASSIFIER)
+def test_a_model_of_one_classifier_can_be_set_to_all_that_is_searched(name: str) -> None:
+    model = make_model(name, [], seed=0)
+    for setting in draw_settings(search_space(model), trials=5, seed=0):
+        changed = clone(model).set_params(**setting).get_params()
+        assert setting.items() <= changed.items()
+
+
+@pytest.mark.parametrize("name", sorted(set(SUITE) - set(ONE_CLASSIFIER)))
+def test_a_model_of_several_classifiers_or_none_is_not_searched(name: str) -> None:
+    with pytest.raises(TrainingDataError, match="one classifier"):
+        search_space(make_model(name, [], seed=0))
+
+
+def test_searching_one_model_leaves_the_suite_as_it_is() -> None:
+    make_model("mlp", [], seed=0).set_params(classifier__held_out_share=0.5)
+    assert make_model("mlp", [], seed=0).classifier.held_out_share == 0.2
