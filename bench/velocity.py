@@ -26,6 +26,7 @@ PAIRS = 5
 LONG_SECONDS = 60
 COMMAND = "make bench NAME=velocity"
 MODEL = "feat_transaction_velocity"
+SOURCE = "intermediate.int_transactions__deduped"
 _UNITS = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 
 
@@ -36,7 +37,8 @@ def run() -> None:
         data = land_published_data(settings)
         dbt_run(settings, "--select", f"+{MODEL}")
         payments = Path(folder) / "payments.parquet"
-        features = _declared(_write_payments(settings, payments))
+        features = _declared(settings)
+        _write_payments(settings, payments, features)
         rows = [
             *_against("pandas", settings, payments, features, "loops", "at least 3 times pandas", 3),
             *_against("Polars", settings, payments, features, "loops", "at most 5 times Polars' time", 1 / 5),
@@ -109,19 +111,21 @@ def _against(
     ]
 
 
-def _write_payments(settings: Settings, payments: Path) -> set[str]:
-    """Write what peers read; returns the columns that hold anything."""
+def _write_payments(settings: Settings, payments: Path, features: Sequence[Feature]) -> None:
+    """Write what peers read, and no other column."""
+    wanted = {"transaction_id", "event_us", "amount_minor"}
+    for feature in features:
+        wanted |= {feature.column, *feature.keys}
+    columns = ", ".join(sorted(wanted))
     with duckdb.connect(str(settings.build_file), read_only=True) as connection:
-        source = "intermediate.int_transactions__deduped"
-        counts = connection.execute(f"select count(columns(*)) from {source}").fetchdf().iloc[0]  # noqa: S608
-        held = {str(name) for name, count in counts.items() if count}
-        columns = "transaction_id, customer_id, merchant_id, event_us, amount_minor"
-        connection.execute(f"copy (select {columns} from {source} order by event_us) to '{payments}'")  # noqa: S608
-    return held
+        connection.execute(f"copy (select {columns} from {SOURCE} order by event_us) to '{payments}'")  # noqa: S608
 
 
-def _declared(held: set[str]) -> list[Feature]:
+def _declared(settings: Settings) -> list[Feature]:
     """Read the declarations; peers are spared distances, and columns that the data doesn't hold."""
+    with duckdb.connect(str(settings.build_file), read_only=True) as connection:
+        counts = connection.execute(f"select count(columns(*)) from {SOURCE}").fetchdf().iloc[0]  # noqa: S608
+    held = {str(name) for name, count in counts.items() if count}
     project = yaml.safe_load((PROJECT_ROOT / "dbt_project.yml").read_text(encoding="utf-8"))["vars"]
     features = []
     for declared in project["velocity_features"]:

@@ -40,6 +40,12 @@ def by_keys(features: Sequence[Feature]) -> Mapping[tuple[str, ...], Mapping[int
     return grouped
 
 
+def texts_of(features: Sequence[Feature]) -> Sequence[str]:
+    """Columns of text: keys, and what is told apart."""
+    told_apart = {feature.column for feature in features if feature.operation == "distinct"}
+    return sorted(told_apart | {key for feature in features for key in feature.keys})
+
+
 def in_polars(payments: str, written: str, features: Sequence[Feature]) -> None:
     """Compute by `DataFrame.rolling`, once for each entity and window."""
     import polars as pl
@@ -52,7 +58,7 @@ def in_polars(payments: str, written: str, features: Sequence[Feature]) -> None:
             "mean": column.mean,
             "max": column.max,
             "stddev": lambda: column.std(ddof=0),
-            "distinct": lambda: column.n_unique().cast(pl.Int64),
+            "distinct": lambda: (column.drop_nulls() if feature.column in gaps else column).n_unique(),
             "since_last": lambda: pl.col("event_us").max(),
         }[feature.operation]()
         return expression.alias(feature.name)
@@ -63,6 +69,7 @@ def in_polars(payments: str, written: str, features: Sequence[Feature]) -> None:
         .with_columns(pl.col(texts).cast(pl.Categorical).to_physical())
         .with_row_index("row")
     )
+    gaps = {name for name in texts if rows[name].null_count()}
     found = []
     for keys, windows in by_keys(features).items():
         ordered = rows.sort(*keys, "event_us")
@@ -89,7 +96,7 @@ def in_pandas(payments: str, written: str, features: Sequence[Feature]) -> None:
 
     @njit(cache=True)
     def different(values: Any) -> int:
-        ordered = np.sort(values)
+        ordered = np.sort(values[~np.isnan(values)])
         return (1 if len(ordered) else 0) + np.sum(ordered[1:] != ordered[:-1])
 
     def rolled(grouped: Any, feature: Feature) -> Any:
@@ -109,12 +116,14 @@ def in_pandas(payments: str, written: str, features: Sequence[Feature]) -> None:
 
     rows = pd.read_parquet(payments)
     rows["time"] = pd.to_datetime(rows["event_us"], unit="us")
-    for text in sorted({key for feature in features for key in feature.keys}):
-        rows[text] = pd.factorize(rows[text])[0]
+    for text in texts_of(features):
+        codes = pd.Series(pd.factorize(rows[text])[0], index=rows.index)
+        rows[text] = codes.where(codes >= 0) if (codes < 0).any() else codes
     found = {"transaction_id": rows["transaction_id"]}
     for keys, windows in by_keys(features).items():
-        ordered = rows.sort_values([*keys, "event_us"])
-        grouped = ordered.groupby(list(keys), sort=False)
+        group = rows.groupby(list(keys), sort=False).ngroup()
+        ordered = rows.assign(group=group).sort_values(["group", "event_us"])
+        grouped = ordered.groupby("group", sort=False)
         for feature in (feature for wanted in windows.values() for feature in wanted):
             values = pd.Series(rolled(grouped, feature).to_numpy(), index=ordered.index)
             found[feature.name] = (
