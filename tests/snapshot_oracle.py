@@ -339,7 +339,7 @@ class Oracle:
             return False
         profile, amount = profiles[fraud["customer_id"], max(earlier)], fraud["amount_minor"]
         mean, p95 = profile["profile_amount_robust_mean_90d"], profile["profile_amount_p95_90d"]
-        return (mean is not None and amount > 2.75 * mean) or (p95 is not None and amount > p95)
+        return (mean is not None and 4 * amount > 11 * mean) or (p95 is not None and amount > p95)
 
     def _latest_run(self, rows: Iterable[Row], day: int) -> Row:
         frauds = [row for row in self._known_frauds(rows, day) if day_of(row["event_us"]) > day - 90]
