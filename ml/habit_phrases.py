@@ -25,7 +25,9 @@ _DAY_US: Final = 86_400_000_000
 _AMOUNTS: Final = {
     "mean": "mean amount",
     "robust_mean": "usual mean amount",
+    "shrunk_mean": "expected mean amount",
     "stddev": "deviation of amounts",
+    "shrunk_stddev": "expected deviation of amounts",
     "median": "median amount",
     "p95": "95th percentile of amounts",
     "max": "largest amount",
@@ -89,6 +91,10 @@ def _since_last_over_gap(
     return Phrase(text, since, gap)
 
 
+def _expected_per_day(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
+    return compared(f"{plural(value, 'transaction')} a day are expected of the customer", value, typical)
+
+
 def _merchants(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
     text = f"{plural(value, 'different merchant')} of the customer in {window_text(match['window'])}"
     return compared(text, value, typical)
@@ -131,6 +137,7 @@ HABIT_SAYINGS: Final[tuple[tuple[str, Saying], ...]] = (
     (rf"part_of_week_share_profile_{WINDOW}", _part_of_week),
     (rf"profile_gap_seconds_(?P<op>mean|max)_{WINDOW}", _gap),
     (rf"seconds_since_last_over_profile_gap_{WINDOW}", _since_last_over_gap),
+    (rf"profile_shrunk_transactions_per_day_{WINDOW}", _expected_per_day),
     (rf"profile_merchant_distinct_{WINDOW}", _merchants),
     (rf"profile_fraud_count_{WINDOW}", _customer_frauds),
     (rf"merchant_risk_unexplained_count_{WINDOW}", _unexplained),

@@ -36,6 +36,7 @@ _DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturda
 _AMOUNT_STATISTICS: Final[Mapping[str, str]] = {
     "mean": "mean",
     "robust_mean": "usual mean",
+    "shrunk_mean": "expected mean",
     "median": "median",
     "p95": "95th percentile",
     "max": "largest amount",
@@ -122,7 +123,7 @@ def _amount_against(other: str, ratio: float, row: Row) -> Phrase | None:
 
 
 def _amount_deviation(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase | None:
-    other = f"{match['profile'] or ''}amount_mean_{match['window']}"
+    other = f"{match['profile'] or ''}amount_{match['shrunk'] or ''}mean_{match['window']}"
     described, normal, amount = _amount_statistic(other), row.get(other), row.get("amount_minor")
     if described is None or normal is None or amount is None:
         return None
@@ -145,7 +146,10 @@ def _amount_statistic(name: str) -> str | None:
 
 def _transaction_count(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
     per_day = first_known(row, "profile_transactions_per_day_30d", "profile_transactions_per_day_90d")
-    window = match["window"]
+    return _counted(value, match["window"], per_day, typical)
+
+
+def _counted(value: Number, window: str, per_day: float | None, typical: float | None) -> Phrase:
     normal = typical if per_day is None else per_day * window_seconds(window) / 86_400
     text = f"{plural(value, 'transaction')} of the customer in the {window_text(window)} before"
     return compared(text, value, normal, is_own=per_day is not None)
@@ -155,7 +159,8 @@ def _count_over_profile(
     match: re.Match[str], value: Number, row: Row, typical: float | None
 ) -> Phrase | None:
     count = row.get(f"transaction_count_{match['window']}")
-    return None if count is None else _transaction_count(match, count, row, None)
+    per_day = row.get(f"profile_{match['shrunk'] or ''}transactions_per_day_{match['profile_window']}")
+    return None if count is None else _counted(count, match["window"], per_day, None)
 
 
 def _spent(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
@@ -258,9 +263,12 @@ _SAYINGS: Final[tuple[tuple[re.Pattern[str], Saying], ...]] = tuple(
     for pattern, saying in (
         (r"amount_minor", _amount),
         (r"amount_over_(?P<other>.+)", _amount_ratio),
-        (rf"amount_deviation_(?P<profile>profile_)?{WINDOW}", _amount_deviation),
+        (rf"amount_deviation_(?P<profile>profile_)?(?P<shrunk>shrunk_)?{WINDOW}", _amount_deviation),
         (rf"amount_sum_{WINDOW}_over_profile_\w+", _spent_over_profile),
-        (rf"transaction_count_{WINDOW}_over_profile_\w+", _count_over_profile),
+        (
+            rf"transaction_count_{WINDOW}_over_profile_(?P<shrunk>shrunk_)?(?P<profile_window>\w+)",
+            _count_over_profile,
+        ),
         (rf"transaction_count_{WINDOW}", _transaction_count),
         (rf"amount_sum_{WINDOW}", _spent),
         (rf"amount_(?P<op>mean|max|stddev)_{WINDOW}", _spent_history),

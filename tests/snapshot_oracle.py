@@ -32,7 +32,7 @@ def counts_from(day: int) -> int:
     return (day + 1) * DAY_US + LAG_US
 
 
-def whole(value: float) -> int:
+def whole(value: float | int) -> int:
     return int(Decimal(value).quantize(Decimal(1), rounding=ROUND_HALF_UP))
 
 
@@ -59,14 +59,34 @@ def fraud_since(labels: Iterable[Row], day: int) -> int:
 
 @dataclass(frozen=True)
 class Window:
-    """A customer's transactions in one window, in order."""
+    """A customer's transactions in one window, in order, and its days since the customer's first one."""
 
     payments: list[Row]
+    observed_days: int
 
     @property
     def amounts(self) -> list[int]:
         """Their amounts."""
         return [payment["amount_minor"] for payment in self.payments]
+
+    @property
+    def day_squares(self) -> int:
+        """Sum of the squares of the transactions of each day."""
+        days = Counter(day_of(payment["event_us"]) for payment in self.payments)
+        return sum(number * number for number in days.values())
+
+    @property
+    def squares_within(self) -> int:
+        """Squares of the amounts that their mean leaves unexplained."""
+        if not self.payments:
+            return 0
+        squares = sum(amount * amount for amount in self.amounts)
+        return max(squares - whole(explained([sum(self.amounts)], len(self.amounts))), 0)
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of the amounts' variance."""
+        return max(len(self.payments) - 1, 0)
 
     def quantile(self, numerator: int, denominator: int) -> int | None:
         """Smallest amount that a share of all does not exceed."""
@@ -102,7 +122,7 @@ def explained(sums: Sequence[int], count: int) -> float:
     return total / float(count)
 
 
-def prior_weight(groups: Sequence[tuple[list[int], int, float]], scale: int) -> float:
+def prior_weight(groups: Sequence[tuple[list[int], int, float | int]], scale: int) -> float:
     """Prior weight from each customer's sums, count and sum of squares (Bühlmann and Straub)."""
     smallest, default, largest = WEIGHTS
     groups = [group for group in groups if group[1]]
@@ -121,10 +141,33 @@ def prior_weight(groups: Sequence[tuple[list[int], int, float]], scale: int) -> 
     return min(max(variance_within * spread / between, smallest), largest)
 
 
+def variance_prior_weight(windows: Sequence[Window], pooled: float | None) -> float:
+    """Prior weight of the pooled variance: that of normal observations has the error 2 v^2 / freedom."""
+    smallest, default, largest = WEIGHTS
+    if not pooled:
+        return default
+    total = 0
+    for window in windows:
+        if window.freedom:
+            freedom = float(window.freedom)
+            multiple = float(window.squares_within) / (freedom * pooled)
+            total += whole(multiple * multiple * freedom * freedom / (freedom + 2) * SHARE_SCALE)
+    mean_square = float(total) / float(sum(window.freedom for window in windows) * SHARE_SCALE)
+    if mean_square <= 1:
+        return largest
+    return min(max(2 * mean_square / (mean_square - 1), smallest), largest)
+
+
 @dataclass(frozen=True)
 class Population:
     """What is usual among the customers of one day, in one window."""
 
+    per_day: float | None
+    per_day_weight: float
+    mean: float | None
+    mean_weight: float
+    variance: float | None
+    variance_weight: float
     robust_mean: float | None
     amount_weight: float
     shares: list[float | None]
@@ -140,7 +183,28 @@ class Population:
         hits = [window.hits() for window in windows]
         weekends = [window.weekend for window in windows]
         squares = [sum((float(amount) * float(amount) for amount in amounts), 0.0) for amounts in usual]
+        variance = ratio(
+            sum(window.squares_within for window in windows), sum(window.freedom for window in windows)
+        )
         return cls(
+            per_day=ratio(sum(counts), sum(window.observed_days for window in windows)),
+            per_day_weight=prior_weight(
+                [
+                    ([len(window.payments)], window.observed_days, window.day_squares * SHARE_SCALE)
+                    for window in windows
+                ],
+                SHARE_SCALE,
+            ),
+            mean=ratio(sum(sum(window.amounts) for window in windows), sum(counts)),
+            mean_weight=prior_weight(
+                [
+                    ([sum(window.amounts)], len(window.amounts), sum(amount**2 for amount in window.amounts))
+                    for window in windows
+                ],
+                1,
+            ),
+            variance=variance,
+            variance_weight=variance_prior_weight(windows, variance),
             robust_mean=ratio(sum(map(sum, usual)), sum(map(len, usual))),
             amount_weight=prior_weight(
                 [
@@ -187,7 +251,11 @@ class Oracle:
         for day in self.days:
             present = [name for name in customers if self._past(name, day, 91)]
             windows = {
-                (name, days): Window(self._past(name, day, days)) for name in present for days in WINDOWS
+                (name, days): Window(
+                    self._past(name, day, days), min(days, day - day_of(self._first_us(name)) + 1)
+                )
+                for name in present
+                for days in WINDOWS
             }
             population = {days: Population.of([windows[name, days] for name in present]) for days in WINDOWS}
             for name in present:
@@ -195,6 +263,9 @@ class Oracle:
                     name, day, {days: windows[name, days] for days in WINDOWS}, population
                 )
         return found
+
+    def _first_us(self, customer: str) -> int:
+        return min(row["event_us"] for row in self.transactions if row["customer_id"] == customer)
 
     def _past(self, customer: str, day: int, days: int) -> list[Row]:
         return [
@@ -218,15 +289,26 @@ class Oracle:
                 **self._habits(window, population[days]),
                 "active_days": len({day_of(payment["event_us"]) for payment in window.payments}),
                 "transactions_per_day": len(window.payments) / days,
+                "transactions_per_day_weight": window.observed_days
+                / (window.observed_days + population[days].per_day_weight),
                 "fraud_count": self._frauds(past, day, days),
             }
             row |= {f"profile_{key}_{days}d": value for key, value in values.items()}
+            row[f"profile_shrunk_transactions_per_day_{days}d"] = shrunk(
+                len(window.payments),
+                window.observed_days,
+                population[days].per_day,
+                population[days].per_day_weight,
+            )
         return row
 
     @staticmethod
     def _amounts(window: Window, population: Population) -> Row:
         amounts, usual = window.amounts, window.usual
         count, weight = float(len(amounts)), population.amount_weight
+        variance = shrunk(
+            window.squares_within, window.freedom, population.variance, population.variance_weight
+        )
         stddev = None
         if amounts:
             high, low = [amount >> 20 for amount in amounts], [amount & 1_048_575 for amount in amounts]
@@ -240,9 +322,13 @@ class Oracle:
         return {
             "transaction_count": len(amounts),
             "amount_mean": ratio(sum(amounts), len(amounts)),
+            "amount_shrunk_mean": shrunk(sum(amounts), len(amounts), population.mean, population.mean_weight),
+            "amount_mean_weight": len(amounts) / (len(amounts) + population.mean_weight),
             "amount_robust_mean": shrunk(sum(usual), len(usual), population.robust_mean, weight),
             "amount_weight": len(usual) / (len(usual) + weight),
             "amount_stddev": stddev,
+            "amount_shrunk_stddev": None if variance is None else math.sqrt(variance),
+            "amount_stddev_weight": window.freedom / (window.freedom + population.variance_weight),
             "amount_median": window.quantile(1, 2),
             "amount_p95": window.quantile(19, 20),
             "amount_max": max(amounts, default=None),
@@ -339,7 +425,7 @@ class Oracle:
             return False
         profile, amount = profiles[fraud["customer_id"], max(earlier)], fraud["amount_minor"]
         mean, p95 = profile["profile_amount_robust_mean_90d"], profile["profile_amount_p95_90d"]
-        return (mean is not None and amount > 2.75 * mean) or (p95 is not None and amount > p95)
+        return (mean is not None and 4 * amount > 11 * mean) or (p95 is not None and amount > p95)
 
     def _latest_run(self, rows: Iterable[Row], day: int) -> Row:
         frauds = [row for row in self._known_frauds(rows, day) if day_of(row["event_us"]) > day - 90]

@@ -74,7 +74,7 @@ def keep(home, used, **arguments):
     return compare(home, used, **arguments)
 demo.compare_with_warehouse = keep
 result = demo.run_demo(
-    Settings.from_environment(), customers=100, merchants=200, days=60, seed=3, announce=lambda stage: None
+    Settings.from_environment(), customers=60, merchants=80, days=45, seed=3, announce=lambda stage: None
 )
 manifest = json.loads((result.training.bundle_dir / "manifest.json").read_text(encoding="utf-8"))
 print(json.dumps({

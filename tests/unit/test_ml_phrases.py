@@ -25,6 +25,8 @@ ROW: dict[str, Any] = {
     "transaction_count_24h": 9,
     "event_us": 172_800_000_000,  # Saturday, 1970-01-03
     "profile_amount_robust_mean_90d": 4_800.0,
+    "profile_amount_shrunk_mean_90d": 5_000.0,
+    "profile_shrunk_transactions_per_day_30d": 2.5,
     "profile_amount_p95_90d": 9_000,
     "profile_gap_seconds_mean_90d": 43_200.0,
     "seconds_since_last_30d": 40.0,
@@ -131,6 +133,27 @@ SENTENCES = [
         "amount_over_profile_amount_p95_90d",
         2.4,
         "Amount 215.40 EUR is 2.4 times the customer's 95th percentile of the last 90 days (90.00 EUR)",
+    ),
+    (
+        "amount_deviation_profile_shrunk_90d",
+        3.2,
+        "Amount 215.40 EUR is 3.2 standard deviations above the customer's expected mean of the last 90 days "
+        "(50.00 EUR)",
+    ),
+    (
+        "transaction_count_24h_over_profile_shrunk_30d",
+        4.5,
+        "9 transactions of the customer in the 24 hours before; usually 2.5",
+    ),
+    (
+        "profile_amount_shrunk_stddev_30d",
+        2_000.0,
+        "The customer's expected deviation of amounts of 30 days is 20.00 EUR",
+    ),
+    (
+        "profile_shrunk_transactions_per_day_30d",
+        2.5,
+        "2.5 transactions a day are expected of the customer",
     ),
     ("profile_amount_median_30d", 4_500, "The customer's median amount of 30 days is 45.00 EUR"),
     (

@@ -1,6 +1,6 @@
-{# Condition: an amount is at most 2.75 times the median; in whole numbers, so that no edge depends on rounding. #}
-{% macro is_usual_amount(amount, median) -%}
-    {{ amount }} * 4 <= {{ median }} * 11
+{# Condition: an amount is at most so many times what is usual (a median, a mean) as the variable `usual_amount_limit` says. #}
+{% macro is_usual_amount(amount, usual) -%}
+    {{ amount }} * {{ var('usual_amount_limit').denominator }} <= {{ usual }} * {{ var('usual_amount_limit').numerator }}
 {%- endmacro %}
 
 {# Entropy (in nats) of a sorted list of counts, null for none: log(n) - sum(c * log(c)) / n, its sum in the list's order. #}

@@ -7,10 +7,17 @@
         between = (sum of n_i * (own mean - overall mean)^2 - (K - 1) * within) / (N - sum of n_i^2 / N)
 
     for K customers with N observations. A share is the mean of zeros and ones; the shares of one whole (parts of the day) have one k, from
-    sums over the parts. What a customer brings to a sum is a whole number, so that no sum depends on the order of the rows.
+    sums over the parts. Transactions a day are a mean over the days since the customer's first one. What a customer brings to a sum is a
+    whole number, so that no sum depends on the order of the rows.
+
+    A variance of n observations weighs as its n - 1 degrees of freedom. Of normal observations one such degree of freedom tells the
+    variance v with the error 2 * v^2, hence k = 2 * (mean of v^2) / (variance of v), by the method of moments again (macro
+    `variance_prior_weight`).
+
+    Not shrunk: median, percentile and maximum, which are no means and stay what the customer did, and what counts or names things.
 #}
 
-{# Squares of shares are counted in 2^-20, amounts in minor units. #}
+{# Squares of shares, of transactions a day and of ratios are counted in 2^-20, amounts in minor units. #}
 {% macro share_scale() -%}
     1048576
 {%- endmacro %}
@@ -29,6 +36,20 @@
     cast(round({{ expression }}) as hugeint)
 {%- endmacro %}
 
+{# Sum of the squares from their limbs (macro `part_aggregate`), as the whole number that it is. #}
+{% macro whole_squares(high, middle, low) -%}
+    (cast({{ high }} as hugeint) * 1099511627776 + cast({{ middle }} as hugeint) * 2097152 + {{ low }})
+{%- endmacro %}
+
+{# Squares of a customer's amounts that the own mean leaves unexplained, from the sums of a window. #}
+{% macro amount_squares_within(window) -%}
+    greatest(
+        {{ whole_squares('squares_high_' ~ window, 'squares_middle_' ~ window, 'squares_low_' ~ window) }}
+        - {{ whole(explained_squares(['amount_sum_' ~ window], 'transactions_' ~ window)) }},
+        0
+    )
+{%- endmacro %}
+
 {#
     k, from the population's sums (all in the same scale): squares within customers, squares that the own means explain, squares that the
     overall mean explains, observations, their squares a customer, customers.
@@ -44,6 +65,29 @@
         when {{ between }} <= 0 then {{ double(var('profile_prior_weight').largest) }}
         else least(
             greatest({{ variance_within }} * {{ spread }} / {{ between }}, {{ double(var('profile_prior_weight').smallest) }}),
+            {{ double(var('profile_prior_weight').largest) }}
+        )
+    end
+{%- endmacro %}
+
+{# Degrees of freedom of the variance of so many observations. #}
+{% macro freedom(count) -%}
+    greatest({{ count }} - 1, 0)
+{%- endmacro %}
+
+{# What a customer's variance, of `within` squares with `freedom`, brings to the mean of squares: for normal observations without bias. #}
+{% macro squared_variance(within, freedom, pooled_variance) -%}
+    {%- set own = double(within) ~ ' / nullif(' ~ double(freedom) ~ ' * ' ~ pooled_variance ~ ', 0)' -%}
+    ({{ own }}) * ({{ own }}) * {{ double(freedom) }} * {{ double(freedom) }} / {{ double(freedom ~ ' + 2') }}
+{%- endmacro %}
+
+{# k of variances, from the mean square of what they are as a multiple of the pooled variance (a multiple whose mean is one). #}
+{% macro variance_prior_weight(mean_square) -%}
+    case
+        when {{ mean_square }} is null then {{ double(var('profile_prior_weight').default) }}
+        when {{ mean_square }} <= 1 then {{ double(var('profile_prior_weight').largest) }}
+        else least(
+            greatest(2 * {{ mean_square }} / ({{ mean_square }} - 1), {{ double(var('profile_prior_weight').smallest) }}),
             {{ double(var('profile_prior_weight').largest) }}
         )
     end

@@ -30,16 +30,6 @@ population as (
 
 ),
 
-first_days as (
-
-    select
-        customer_id,
-        min(first_event_us) as first_event_us
-    from {{ ref('int_customers__daily') }}
-    group by customer_id
-
-),
-
 {{ fraud_day_ctes('customer_id', windows) }},
 
 joined as (
@@ -47,7 +37,6 @@ joined as (
     select
         customer_windows.*,
         (customer_windows.day + 1) * {{ day_us() }} as snapshot_us,
-        first_days.first_event_us,
         customer_distributions.* exclude (customer_id, day),
         population.* exclude (day)
         {%- for window in windows %},
@@ -55,11 +44,10 @@ joined as (
         {{ variance(
             'amount_sum_' ~ window, 'transactions_' ~ window,
             'squares_high_' ~ window, 'squares_middle_' ~ window, 'squares_low_' ~ window
-        ) }} as amount_variance_{{ window }}
+        ) }} as own_amount_variance_{{ window }},
+        coalesce({{ amount_squares_within(window) }}, 0) as amount_squares_within_{{ window }}
         {%- endfor %}
     from customer_windows
-    inner join first_days
-        on first_days.customer_id = customer_windows.customer_id
     inner join customer_distributions
         on customer_distributions.customer_id = customer_windows.customer_id
             and customer_distributions.day = customer_windows.day
@@ -83,13 +71,26 @@ final as (
         {{ transactions }} as profile_transaction_count_{{ window }},
         active_days_{{ window }} as profile_active_days_{{ window }},
         {{ double(transactions) }} / {{ double(window_days(window)) }} as profile_transactions_per_day_{{ window }},
+        {{ shrunk(
+            transactions, 'observed_days_' ~ window, 'transactions_per_day_' ~ window, 'transactions_per_day_prior_weight_' ~ window
+        ) }} as profile_shrunk_transactions_per_day_{{ window }},
+        {{ own_weight('observed_days_' ~ window, 'transactions_per_day_prior_weight_' ~ window) }} as profile_transactions_per_day_weight_{{ window }},
         {{ double('amount_sum_' ~ window) }} / nullif({{ double(transactions) }}, 0) as profile_amount_mean_{{ window }},
+        {{ shrunk(
+            'coalesce(amount_sum_' ~ window ~ ', 0)', transactions, 'amount_mean_' ~ window, 'amount_mean_prior_weight_' ~ window
+        ) }} as profile_amount_shrunk_mean_{{ window }},
+        {{ own_weight(transactions, 'amount_mean_prior_weight_' ~ window) }} as profile_amount_mean_weight_{{ window }},
         {{ shrunk(
             'coalesce(usual_amount_sum_' ~ window ~ ', 0)', 'usual_transactions_' ~ window,
             'amount_robust_mean_' ~ window, 'amount_prior_weight_' ~ window
         ) }} as profile_amount_robust_mean_{{ window }},
         {{ own_weight('usual_transactions_' ~ window, 'amount_prior_weight_' ~ window) }} as profile_amount_weight_{{ window }},
-        sqrt(case when amount_variance_{{ window }} < 0 then 0 else amount_variance_{{ window }} end) as profile_amount_stddev_{{ window }},
+        sqrt(case when own_amount_variance_{{ window }} < 0 then 0 else own_amount_variance_{{ window }} end) as profile_amount_stddev_{{ window }},
+        sqrt({{ shrunk(
+            'amount_squares_within_' ~ window, freedom(transactions),
+            'amount_variance_' ~ window, 'amount_variance_prior_weight_' ~ window
+        ) }}) as profile_amount_shrunk_stddev_{{ window }},
+        {{ own_weight(freedom(transactions), 'amount_variance_prior_weight_' ~ window) }} as profile_amount_stddev_weight_{{ window }},
         amount_median_{{ window }} as profile_amount_median_{{ window }},
         amount_p95_{{ window }} as profile_amount_p95_{{ window }},
         amount_max_{{ window }} as profile_amount_max_{{ window }},

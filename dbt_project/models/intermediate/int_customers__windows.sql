@@ -1,6 +1,6 @@
 {{ config(materialized='daily') }}
 
-{% set sums = ['amount_sum', 'squares_high', 'squares_middle', 'squares_low', 'weekend_transactions'] %}
+{% set sums = ['transactions_squared', 'amount_sum', 'squares_high', 'squares_middle', 'squares_low', 'weekend_transactions'] %}
 {% for part in var('parts_of_day') %}{% do sums.append(part ~ '_transactions') %}{% endfor %}
 {% set memory_days = window_days(var('profile_memory')) %}
 
@@ -13,8 +13,21 @@ with snapshot_days as (
 
 customer_days as (
 
-    select * from {{ ref('int_customers__daily') }}
+    select
+        *,
+        transactions * transactions as transactions_squared
+    from {{ ref('int_customers__daily') }}
     where {{ seen_by_snapshots('day', memory_days) }}
+
+),
+
+first_days as (
+
+    select
+        customer_id,
+        min(first_event_us) as first_event_us
+    from {{ ref('int_customers__daily') }}
+    group by customer_id
 
 ),
 
@@ -80,9 +93,16 @@ windowed as (
 
 final as (
 
-    select * exclude (is_due)
+    select
+        windowed.* exclude (is_due),
+        first_days.first_event_us
+        {%- for window in var('profile_windows') %},
+        least({{ window_days(window) }}, windowed.day - {{ day_of('first_days.first_event_us') }} + 1) as observed_days_{{ window }}
+        {%- endfor %}
     from windowed
-    where is_due
+    inner join first_days
+        on first_days.customer_id = windowed.customer_id
+    where windowed.is_due
 
 )
 

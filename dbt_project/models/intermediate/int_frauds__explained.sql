@@ -49,7 +49,7 @@ final as (
         event_us,
         known_us,
         cleared_us,
-        coalesce({{ double('amount_minor') }} > 2.75 * robust_mean or amount_minor > p95, false) as is_explained
+        coalesce(not {{ is_usual_amount(double('amount_minor'), 'robust_mean') }} or amount_minor > p95, false) as is_explained
     from profiled
 
 )
