@@ -15,7 +15,7 @@ from warehouse.settings import Settings
 @click.option("--seed", default=0, show_default=True, help="Same seed, same hashes.")
 @click.option("--promote/--no-promote", default=True, show_default=True, help="Serve the new model at once.")
 @click.pass_obj
-def train(settings: Settings, protocol: str | None, as_of: int | None, seed: int, promote: bool) -> None:
+def train(settings: Settings, protocol: str | None, as_of_us: int | None, seed: int, promote: bool) -> None:
     """Train the hybrid model, evaluate it, and publish it as a bundle.
 
     Example: cbp train --as-of 2018-08-01
@@ -27,7 +27,7 @@ def train(settings: Settings, protocol: str | None, as_of: int | None, seed: int
         result = run(
             settings,
             protocol=protocol,
-            as_of_us=as_of,
+            as_of_us=as_of_us,
             seed=seed,
             progress=lambda what, done, total: update(done, total, what),
         )
