@@ -52,10 +52,18 @@ def _time_us(context: click.Context, parameter: click.Parameter, value: datetime
     return None if value is None else int(value.replace(tzinfo=UTC).timestamp()) * 1_000_000
 
 
-def time_option(name: str, text: str) -> Callable[[Any], Any]:
-    """Make an option that takes a date or time and gives UTC microseconds."""
+def time_option(name: str, text: str, *, required: bool = False) -> Callable[[Any], Any]:
+    """Make an option that takes a date or time; --as-of gives `as_of_us`, UTC microseconds."""
     formats = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
-    return click.option(name, type=click.DateTime(formats), callback=_time_us, help=f"{text} (UTC).")
+    parameter = f"{name.removeprefix('--').replace('-', '_')}_us"
+    return click.option(
+        name,
+        parameter,
+        type=click.DateTime(formats),
+        callback=_time_us,
+        required=required,
+        help=f"{text} (UTC).",
+    )
 
 
 @contextmanager

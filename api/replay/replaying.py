@@ -1,0 +1,209 @@
+"""Replays history through the real server, in a home of its own, beside one that never serves.
+
+Two homes are made below ``<home>/replay``; whatever else uses the home is not touched, its landing only read:
+
+``never-served``
+    What became known until the end, built by dbt; no API ever runs there. Its tables are what values are
+    compared with.
+``served``
+    What was known at the start; then a server with stores and a port of its own gets transactions in the
+    order in which they became known. Profiles and risk are the other home's snapshots, each materialized at
+    the instant from which it counts: they are as of their day by construction.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from api.clock import now_us
+from api.replay.client import ScoringClient
+from api.replay.declared import read_declarations
+from api.replay.freshness import FreshnessProbe
+from api.replay.homes import api_settings, create_scorer, fresh_home
+from api.replay.sending import Progress, Sent, daily_instants, send
+from api.replay.server import running_server
+from api.replay.stages import Stages
+from api.replay.stream import Stream, read_stream
+from api.settings import ApiSettings, generate_keys
+from ml import bundles, features
+from ml.catalog import read_compiled_sql
+from ml.errors import BundleError
+from ml.scoring import Bundle, Scorer
+from ml.training import train
+from warehouse.building import build
+from warehouse.live_backfill import backfill_live_windows
+from warehouse.live_store import LiveStore
+from warehouse.settings import Settings
+
+
+@dataclass(frozen=True)
+class ReplayOptions:
+    """What to replay, and how.
+
+    Parameters
+    ----------
+    from_us : int
+        What became known from then on is sent (UTC microseconds).
+    to_us : int or None
+        Up to before this; None: to the end.
+    speed : float or None
+        Replayed seconds in a second; None: as fast as possible.
+    sample : float
+        Share of the customers whose transactions are scored; the others' are loaded in their order.
+    seed : int
+        Of the model that is trained when none fits.
+    """
+
+    from_us: int
+    to_us: int | None = None
+    speed: float | None = None
+    sample: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What went through the server.
+
+    Parameters
+    ----------
+    sent : Sent
+    latencies_ms : list of float
+        Of each request, the probe's left out.
+    probe : FreshnessProbe
+    """
+
+    sent: Sent
+    latencies_ms: list[float]
+    probe: FreshnessProbe
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A history that was sent.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds both homes.
+    untouched : Settings
+        The home that never served.
+    served : ApiSettings
+        The home that served, with the keys of its audit log.
+    stream : Stream
+    traffic : Traffic
+    bundle : Bundle
+        What scored.
+    """
+
+    folder: Path
+    untouched: Settings
+    served: ApiSettings
+    stream: Stream
+    traffic: Traffic
+    bundle: Bundle
+
+
+def send_history(
+    settings: Settings, options: ReplayOptions, *, stages: Stages, progress: Progress
+) -> Replayed:
+    """Make both homes and send the history; see the module.
+
+    Raises
+    ------
+    InputError
+        When there is nothing to replay, or nothing before it.
+    OperationError
+        When a stage fails.
+    """
+    folder = settings.home / "replay"
+    with stages("read the landing"):
+        stream = read_stream(settings, from_us=options.from_us, to_us=options.to_us)
+        shutil.rmtree(folder, ignore_errors=True)
+    with stages("build the home that never serves"):
+        untouched = fresh_home(settings, folder / "never-served")
+        stream.land(untouched)
+        build(
+            untouched,
+            as_of_us=stream.to_us,
+            progress=lambda node, done, total: progress(done, total, node),
+        )
+        features.apply(untouched)
+    with stages("prepare the home that serves"):
+        served = fresh_home(settings, folder / "served")
+        _share_tables(untouched, served)
+        features.apply(served)
+        features.materialize(served, until_us=stream.from_us)
+        backfill_live_windows(served, now_us=now_us(), known_before_us=stream.from_us)
+    with stages("choose a model"):
+        bundle = _promote_model(settings, served, options)
+    secrets = generate_keys()
+    served_settings = api_settings(served, secrets)
+    with stages("send"):
+        traffic = _serve(served_settings, secrets, stream, options, progress=progress)
+    return Replayed(folder, untouched, served_settings, stream, traffic, bundle)
+
+
+def _share_tables(built: Settings, served: Settings) -> None:
+    """Give a home the finished tables of another: a file is replaced whole or never, so links are enough."""
+    for source, target in (
+        (built.features_dir, served.features_dir),
+        (built.dbt_target_dir, served.dbt_target_dir),
+    ):
+        shutil.copytree(source, target, copy_function=os.link, symlinks=True, dirs_exist_ok=True)
+    served.published_file.parent.mkdir(parents=True, exist_ok=True)
+    os.link(built.published_file, served.published_file)
+
+
+def _promote_model(settings: Settings, served: Settings, options: ReplayOptions) -> Bundle:
+    """Take the promoted model when it was made with the same SQL, else train one on what was known."""
+    try:
+        promoted = bundles.promoted(settings)
+        bundle = Scorer.load_promoted(settings).bundle
+    except BundleError:
+        bundle = None
+    compiled = read_compiled_sql(served)
+    if bundle is not None and (bundle.live_sql, bundle.derived_sql) == (compiled.live, compiled.derived):
+        chosen = served.models_dir / promoted.path.parent.name / promoted.path.name
+        shutil.copytree(promoted.path, chosen)
+    else:
+        chosen = train(
+            served, protocol={"name": "latest"}, as_of_us=options.from_us, seed=options.seed
+        ).bundle_dir
+    bundles.promote(served, chosen)
+    return Scorer.load_promoted(served).bundle
+
+
+def _serve(
+    settings: ApiSettings,
+    secrets: Mapping[str, str],
+    stream: Stream,
+    options: ReplayOptions,
+    *,
+    progress: Progress,
+) -> Traffic:
+    home = settings.home
+    key = create_scorer(settings)
+    lag_us = read_declarations().profile_lag_us
+    with closing(LiveStore.open(home)) as store, running_server(home, secrets) as url:
+        client = ScoringClient(url, key)
+        sent = send(
+            stream,
+            scorer=client,
+            load=store.backfill,
+            due_us=daily_instants(stream, offset_us=lag_us),
+            materialize=lambda at_us: features.materialize(home, until_us=at_us),
+            share=options.sample,
+            speed=options.speed,
+            progress=progress,
+        )
+        latencies_ms = [*client.latencies_ms]
+        probe = FreshnessProbe(client, event_us=stream.to_us)
+        probe.measure()
+        client.close()
+    return Traffic(sent, latencies_ms, probe)
