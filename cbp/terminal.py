@@ -52,10 +52,12 @@ def _time_us(context: click.Context, parameter: click.Parameter, value: datetime
     return None if value is None else int(value.replace(tzinfo=UTC).timestamp()) * 1_000_000
 
 
-def time_option(name: str, text: str) -> Callable[[Any], Any]:
+def time_option(name: str, text: str, *, required: bool = False) -> Callable[[Any], Any]:
     """Make an option that takes a date or time and gives UTC microseconds."""
     formats = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
-    return click.option(name, type=click.DateTime(formats), callback=_time_us, help=f"{text} (UTC).")
+    return click.option(
+        name, type=click.DateTime(formats), callback=_time_us, required=required, help=f"{text} (UTC)."
+    )
 
 
 @contextmanager

@@ -15,7 +15,11 @@ from warehouse.settings import Settings
 
 
 def backfill_live_windows(
-    settings: Settings, *, now_us: int, progress: Callable[[int], None] | None = None
+    settings: Settings,
+    *,
+    now_us: int,
+    known_before_us: int | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> int:
     """Copy the last `live_horizon` plus allowed lateness of published transactions; prune what lies behind.
 
@@ -25,6 +29,8 @@ def backfill_live_windows(
         The home; its warehouse must be published.
     now_us : int
         The clock, for decisions past their retention: UTC microseconds.
+    known_before_us : int, optional
+        Only what became known before this instant (UTC microseconds); by default everything.
     progress : callable, optional
         Called with the number of rows done.
 
@@ -46,9 +52,10 @@ def backfill_live_windows(
     columns = ", ".join(name for name in TRANSACTION_SCHEMA.names if name != "source_order")
     with duckdb.connect(str(settings.published_file), read_only=True) as connection:
         recent = connection.execute(
-            f"select {columns} from marts.fct_transactions "  # noqa: S608 - names of our own schema
-            "where event_us >= (select max(event_us) from marts.fct_transactions) - ?",
-            [memory_us],
+            f"with known as (select {columns} from marts.fct_transactions "  # noqa: S608 - our own schema
+            "where $before is null or ingested_us < $before) "
+            "select * from known where event_us >= (select max(event_us) from known) - $memory",
+            {"before": known_before_us, "memory": memory_us},
         ).to_arrow_table()
     store = LiveStore.open(settings)
     try:

@@ -14,7 +14,7 @@ from warehouse.errors import OperationError
 
 
 class ScoringClient:
-    """One connection to the API.
+    """One connection to the API; asks for another token when its own has expired.
 
     Parameters
     ----------
@@ -31,8 +31,8 @@ class ScoringClient:
 
     def __init__(self, url: str, api_key: str) -> None:
         self._http = httpx.Client(base_url=url, timeout=60.0)
-        token = self._answer("/token", {"api_key": api_key})["access_token"]
-        self._http.headers["Authorization"] = f"Bearer {token}"
+        self._api_key = api_key
+        self._renew_token()
         self.latencies_ms: list[float] = []
 
     def close(self) -> None:
@@ -55,10 +55,17 @@ class ScoringClient:
 
     def _answer(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         response = self._http.post(path, json=body)
+        if response.status_code == httpx.codes.UNAUTHORIZED and path != "/token":
+            self._renew_token()
+            response = self._http.post(path, json=body)
         if response.status_code != httpx.codes.OK:
             raise OperationError(f"POST {path}: expected 200, got {response.status_code}: {response.text}")
         answer: dict[str, Any] = response.json()
         return answer
+
+    def _renew_token(self) -> None:
+        token = self._answer("/token", {"api_key": self._api_key})["access_token"]
+        self._http.headers["Authorization"] = f"Bearer {token}"
 
 
 def requests_from(table: pa.Table) -> Iterable[dict[str, Any]]:

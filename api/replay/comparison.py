@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from api.replay.records import ID, feature_names
 from ml.features import open_store, training_frame, with_derived
 from warehouse.errors import OperationError
 from warehouse.settings import Settings
 
-_EXAMPLES: Final = 10
+MOST_DIFFERENCES: Final = 1_000_000
+"""Differences that are kept one by one; more are only counted."""
+
+DIFFERENCE_SCHEMA: Final = pa.schema(
+    [(ID, pa.string()), ("feature", pa.string()), ("used", pa.string()), ("computed", pa.string())]
+)
 
 
-@dataclass(frozen=True)
-class Difference:
-    """One value that is not the same."""
-
-    transaction_id: str
-    feature: str
-    used: Any
-    computed: Any
-
-
-@dataclass(frozen=True)
+@dataclass
 class Comparison:
     """Outcome of a comparison.
 
@@ -37,67 +35,170 @@ class Comparison:
     transactions : int
         Decisions that were compared.
     missing : int
-        Decisions whose transaction the warehouse does not have.
+        Decisions whose transaction the other side does not have.
     values : int
         Values that were compared.
     mismatched : int
         Values that differ in at least one bit.
-    examples : tuple of Difference
-        The first few.
+    by_feature : dict of str to int
+        How many of them, by feature; only features that differ.
+    kept : list of pyarrow.Table
+        The first of them, `DIFFERENCE_SCHEMA`.
     """
 
-    transactions: int
-    missing: int
-    values: int
-    mismatched: int
-    examples: tuple[Difference, ...]
+    transactions: int = 0
+    missing: int = 0
+    values: int = 0
+    mismatched: int = 0
+    by_feature: dict[str, int] = field(default_factory=dict)
+    kept: list[pa.Table] = field(default_factory=list)
+
+    def differences(self) -> pa.Table:
+        """Return what was kept in one table."""
+        return pa.concat_tables([DIFFERENCE_SCHEMA.empty_table(), *self.kept])
+
+    def examples(self, count: int = 10) -> list[dict[str, Any]]:
+        """Return the first few differences."""
+        rows: list[dict[str, Any]] = self.differences().slice(0, count).to_pylist()
+        return rows
+
+    def add(
+        self, ids: pa.Array, name: str, used: pa.Array, computed: pa.Array, *, tolerance: float | None = None
+    ) -> None:
+        """Compare one feature of some decisions.
+
+        Parameters
+        ----------
+        ids : pyarrow.Array
+            Of the transactions.
+        name : str
+            The feature.
+        used, computed : pyarrow.Array
+            Its values, of one type, aligned with `ids`.
+        tolerance : float, optional
+            Relative (and, below 1, absolute) difference that still counts as equal; None: no bit.
+        """
+        different = np.flatnonzero(_differs(used, computed, tolerance))
+        self.values += len(ids)
+        if not different.size:
+            return
+        room = MOST_DIFFERENCES - sum(table.num_rows for table in self.kept)
+        self.mismatched += different.size
+        self.by_feature[name] = self.by_feature.get(name, 0) + different.size
+        rows = different[:room].tolist()
+        columns = [
+            ids.take(rows),
+            [name] * len(rows),
+            [_text(used[row].as_py()) for row in rows],
+            [_text(computed[row].as_py()) for row in rows],
+        ]
+        self.kept.append(pa.table(columns, schema=DIFFERENCE_SCHEMA))
 
 
-def compare_with_warehouse(
-    settings: Settings, used: Mapping[str, Mapping[str, Any]], *, derived_sql: str
-) -> Comparison:
-    """Compare bit by bit.
+@dataclass(frozen=True)
+class DbtFeatures:
+    """Every feature that dbt has in a home.
+
+    Parameters
+    ----------
+    types : pyarrow.Schema
+        All of them.
+    derived : tuple of str
+        Names of those that are derived from the others.
+    """
+
+    types: pa.Schema
+    derived: tuple[str, ...]
+
+
+def dbt_features(settings: Settings, *, derived_sql: str) -> DbtFeatures:
+    """Read from a home's tables which features dbt has, and their types."""
+    with duckdb.connect(str(settings.published_file), read_only=True) as connection:
+        some = connection.execute("select * from marts.fct_transactions limit 1").to_arrow_table()
+    store = open_store(settings)
+    frame = training_frame(store, some)
+    whole = with_derived(frame, derived_sql, store=store)
+    return DbtFeatures(
+        types=pa.schema([column for column in whole.schema if column.name not in some.column_names]),
+        derived=tuple(name for name in whole.column_names if name not in frame.column_names),
+    )
+
+
+def compare_with_warehouse(settings: Settings, used: Path, *, derived_sql: str) -> Comparison:
+    """Compare bit by bit what decisions used with the tables of a home.
 
     Parameters
     ----------
     settings : Settings
-        A home that has been built since the transactions were scored.
-    used : Mapping of str to Mapping
-        By transaction id the feature values that its decision used.
+        A home that was built over the same transactions.
+    used : Path
+        File of `api.replay.records.write_used`.
     derived_sql : str
         Compiled text of the derived features.
     """
-    transactions = _warehouse_rows(settings, list(used))
+    comparison = Comparison()
     store = open_store(settings)
-    computed = with_derived(training_frame(store, transactions), derived_sql, store=store)
-    ids = computed["transaction_id"].to_pylist()
-    names = _feature_names(used)
-    unknown = sorted(set(names) - set(computed.column_names))
-    if unknown:
-        raise OperationError(
-            f"decisions used features that dbt does not have: {unknown}; rebuild and retrain"
-        )
-    mismatched, examples = 0, list[Difference]()
-    for name in names:
-        column = computed[name].combine_chunks()
-        ours = pa.array([used[transaction][name] for transaction in ids], column.type)
-        different = np.flatnonzero(_differs(ours, column))
-        mismatched += different.size
-        examples += [
-            Difference(ids[row], name, ours[row].as_py(), column[row].as_py())
-            for row in different[: _EXAMPLES - len(examples)].tolist()
-        ]
-    return Comparison(
-        transactions=len(ids),
-        missing=len(used) - len(ids),
-        values=len(ids) * len(names),
-        mismatched=mismatched,
-        examples=tuple(examples),
-    )
+    for group in groups_of(used):
+        transactions = _warehouse_rows(settings, group[ID])
+        frame = with_derived(training_frame(store, transactions), derived_sql, store=store)
+        names = feature_names(group.schema)
+        unknown = sorted(set(names) - set(frame.column_names))
+        if unknown:
+            raise OperationError(
+                f"decisions used features that dbt does not have: {unknown}; rebuild and retrain"
+            )
+        comparison.transactions += frame.num_rows
+        comparison.missing += group.num_rows - frame.num_rows
+        ids = frame[ID].combine_chunks()
+        found = group.take(_places(group[ID], ids))
+        for name in names:
+            computed = frame[name].combine_chunks()
+            comparison.add(ids, name, found[name].combine_chunks(), computed)
+    return comparison
 
 
-def _warehouse_rows(settings: Settings, ids: Sequence[str]) -> pa.Table:
-    wanted = pa.table({"transaction_id": pa.array(ids, pa.string())})
+def compare_derived(
+    settings: Settings, used: Path, *, derived_sql: str, derived: Sequence[str]
+) -> Comparison:
+    """Compare the derived features that decisions used with DuckDB's, over the other values as used.
+
+    Parameters
+    ----------
+    settings : Settings
+        A home with the transactions.
+    used : Path
+        File of `api.replay.records.write_used`.
+    derived_sql : str
+        Compiled text of the derived features.
+    derived : sequence of str
+        Their names.
+    """
+    comparison = Comparison()
+    store = open_store(settings)
+    for group in groups_of(used):
+        frame = _warehouse_rows(settings, group[ID])
+        ids = frame[ID].combine_chunks()
+        found = group.take(_places(group[ID], ids))
+        comparison.transactions += frame.num_rows
+        for name in feature_names(group.schema):
+            if name not in derived:
+                frame = frame.append_column(name, found[name])
+        frame = with_derived(frame, derived_sql, store=store)
+        for name in derived:
+            computed = frame[name].combine_chunks()
+            comparison.add(ids, name, found[name].combine_chunks(), computed)
+    return comparison
+
+
+def groups_of(used: Path) -> Iterator[pa.Table]:
+    """Yield the row groups of a file of `write_used`."""
+    with pq.ParquetFile(used) as file:
+        for number in range(file.num_row_groups):
+            yield file.read_row_group(number)
+
+
+def _warehouse_rows(settings: Settings, ids: pa.ChunkedArray) -> pa.Table:
+    wanted = pa.table({ID: ids})
     with duckdb.connect(str(settings.published_file), read_only=True) as connection:
         connection.register("wanted", wanted)
         return connection.execute(
@@ -106,18 +207,26 @@ def _warehouse_rows(settings: Settings, ids: Sequence[str]) -> pa.Table:
         ).to_arrow_table()
 
 
-def _feature_names(used: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    names = {tuple(sorted(values)) for values in used.values()}
-    if len(names) > 1:
-        raise OperationError("decisions used different sets of features: compare one model at a time")
-    return list(names.pop()) if names else []
+def _places(among: pa.ChunkedArray, ids: pa.Array) -> pa.Array:
+    """Say where each of `ids` stands among all."""
+    places: Mapping[str, int] = {name: place for place, name in enumerate(among.to_pylist())}
+    return pa.array([places[name] for name in ids.to_pylist()], pa.int64())
 
 
-def _differs(left: pa.Array, right: pa.Array) -> npt.NDArray[np.bool_]:
-    """Where two arrays of one type differ: in being null, or in a bit of the value."""
+def _text(value: Any) -> str | None:
+    return None if value is None else repr(value)
+
+
+def _differs(left: pa.Array, right: pa.Array, tolerance: float | None) -> npt.NDArray[np.bool_]:
+    """Where two arrays of one type differ: in being null, or in the value."""
     left_null, right_null = left.is_null().to_numpy(False), right.is_null().to_numpy(False)
     both = ~left_null & ~right_null
-    differs: npt.NDArray[np.bool_] = (left_null != right_null) | (both & (_bits(left) != _bits(right)))
+    if tolerance is None:
+        is_other = _bits(left) != _bits(right)
+    else:
+        ours, theirs = (array.fill_null(0.0).to_numpy(False) for array in (left, right))
+        is_other = np.abs(ours - theirs) > tolerance * np.maximum(np.abs(theirs), 1.0)
+    differs: npt.NDArray[np.bool_] = (left_null != right_null) | (both & is_other)
     return differs
 
 

@@ -8,11 +8,8 @@ dbt then computed.
 from __future__ import annotations
 
 import json
-import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,12 +17,13 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from api.audit import AuditKeys, read_plaintexts, verify
-from api.clients import create_api_key
 from api.clock import now_us
 from api.replay.client import ScoringClient, requests_from
-from api.replay.comparison import Comparison, compare_with_warehouse
+from api.replay.comparison import Comparison, compare_with_warehouse, dbt_features
+from api.replay.homes import api_settings, create_scorer, fresh_home
+from api.replay.records import USED_FILE, write_used
 from api.replay.server import running_server
+from api.replay.stages import Announce, Stages
 from api.settings import ApiSettings, generate_keys
 from ml import bundles, features
 from ml.scoring import Scorer
@@ -34,15 +32,11 @@ from warehouse.building import build
 from warehouse.errors import OperationError
 from warehouse.ingest import ingest
 from warehouse.live_backfill import backfill_live_windows
-from warehouse.live_store import LiveStore
 from warehouse.settings import Settings
 from warehouse.simulate import simulate
 
 _DAY_US: Final = 86_400_000_000
 _HOUR_US: Final = 3_600_000_000
-
-Announce = Callable[[str], None]
-"""Called with the name of each stage as it begins."""
 
 
 @dataclass(frozen=True)
@@ -80,21 +74,6 @@ class DemoResult:
     path: Path
 
 
-class _Stages:
-    """Announces stages and measures them."""
-
-    def __init__(self, announce: Announce) -> None:
-        self._announce = announce
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        self._announce(name)
-        started = time.perf_counter()
-        yield
-        self.seconds[name] = round(time.perf_counter() - started, 2)
-
-
 def run_demo(
     settings: Settings, *, customers: int, merchants: int, days: int, seed: int, announce: Announce
 ) -> DemoResult:
@@ -105,8 +84,8 @@ def run_demo(
     OperationError
         When a stage fails. Values that don't match are not an error here: see `DemoResult.comparison`.
     """
-    stages = _Stages(announce)
-    home = _fresh_home(settings)
+    stages = Stages(announce)
+    home = fresh_home(settings, settings.home / "demo")
     with stages("simulate"):
         raw = home.home / "raw" / "payments.parquet"
         raw.parent.mkdir(parents=True)
@@ -124,15 +103,17 @@ def run_demo(
         training = train(home, as_of_us=day_start_us, seed=seed)
         bundles.promote(home, training.bundle_dir)
     secrets = generate_keys()
-    api_settings = _api_settings(home, secrets)
+    demo_settings = api_settings(home, secrets)
     with stages("score"):
-        predictions, latencies_ms = _score(api_settings, secrets, last_day, day_start_us)
+        predictions, latencies_ms = _score(demo_settings, secrets, last_day, day_start_us)
     with stages("land and build"):
         build(home)
     with stages("compare"):
-        scorer = Scorer.load(training.bundle_dir)
-        audit_records, used = _recorded_features(api_settings)
-        comparison = compare_with_warehouse(home, used, derived_sql=scorer.bundle.derived_sql)
+        derived_sql = Scorer.load(training.bundle_dir).bundle.derived_sql
+        used = home.home / USED_FILE
+        types = dbt_features(home, derived_sql=derived_sql).types
+        recorded = write_used(demo_settings, used, types=types)
+        comparison = compare_with_warehouse(home, used, derived_sql=derived_sql)
     report = {
         "rows": simulated.rows,
         "frauds": simulated.frauds,
@@ -162,27 +143,9 @@ def run_demo(
         caught=sum(prediction["transaction_id"] in frauds for prediction in alerts),
         frauds=len(frauds),
         example=max(alerts, key=lambda alert: float(alert["fraud_probability"]), default=None),
-        audit_records=audit_records,
+        audit_records=recorded.records,
         path=path,
     )
-
-
-def _fresh_home(settings: Settings) -> Settings:
-    folder = settings.home / "demo"
-    shutil.rmtree(folder, ignore_errors=True)
-    home = replace(
-        settings,
-        home=folder,
-        models_dir=folder / "models",
-        reports_dir=folder / "reports",
-        live_store_url=f"sqlite:///{folder / 'live' / 'live.db'}",
-    )
-    home.create_folders()
-    return home
-
-
-def _api_settings(home: Settings, secrets: Mapping[str, str]) -> ApiSettings:
-    return replace(ApiSettings.from_environment({"CBP_HOME": str(home.home), **secrets}), home=home)
 
 
 def _split_last_day(raw: Path) -> tuple[Path, pa.Table, int]:
@@ -205,12 +168,7 @@ def _score(
 ) -> tuple[list[dict[str, Any]], list[float]]:
     """Send the day one by one, as payments come; at six, profiles of the night before begin to count."""
     due_us = day_start_us + 6 * _HOUR_US
-    store = LiveStore.open(settings.home)
-    try:
-        store.create_tables()
-        key = create_api_key(store, settings.api_key_secret, name="demo", role="scorer", now_us=now_us())
-    finally:
-        store.close()
+    key = create_scorer(settings)
     predictions = []
     is_due = True
     with running_server(settings.home, secrets) as url:
@@ -222,18 +180,6 @@ def _score(
             predictions += client.predict([request])
         client.close()
     return predictions, client.latencies_ms
-
-
-def _recorded_features(settings: ApiSettings) -> tuple[int, dict[str, dict[str, Any]]]:
-    """Verify the audit log, and read from it the values that each decision used."""
-    keys = AuditKeys(settings.aes_keys)
-    store = LiveStore.open(settings.home)
-    try:
-        count = verify(settings.prediction_log, keys, store.audit_head())
-    finally:
-        store.close()
-    records = (json.loads(plaintext) for plaintext in read_plaintexts(settings.prediction_log, keys))
-    return count, {record["transaction"]["transaction_id"]: record["features"] for record in records}
 
 
 def _count(decisions: Iterator[str]) -> dict[str, int]:

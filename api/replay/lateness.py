@@ -1,0 +1,192 @@
+"""Which rows came late, and whether a difference from the warehouse is theirs.
+
+The warehouse computes over all rows, a decision over those that had arrived. A value may differ only when a
+row came late: after the decision, and within its window (live features); or when the decision's own
+transaction came late, so that a newer snapshot was online already (profiles and risk). A derived feature may
+differ when a value differs that it is derived from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import pyarrow as pa
+
+from api.replay.comparison import Comparison
+from api.replay.declared import LiveFeature
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What lateness explains.
+
+    Parameters
+    ----------
+    late : pyarrow.Table
+        One row per late row: arrival_seq, transaction_id, customer_id, merchant_id, event_us, known_us (when
+        it became known), behind_us (how much later the latest event was that had arrived), values_changed
+        (differences that it is named for).
+    explained : int
+        Differences that a listed row explains.
+    unexplained : int
+        Differences that none explains, those that were not kept one by one included.
+    unexplained_examples : list of dict
+        The first few.
+    """
+
+    late: pa.Table
+    explained: int
+    unexplained: int
+    unexplained_examples: list[dict[str, object]]
+
+
+def explain(
+    comparison: Comparison,
+    used: Path,
+    arrived: pa.Table,
+    known: pa.Table,
+    *,
+    live: Sequence[LiveFeature],
+    derived: Collection[str],
+) -> Explanation:
+    """Name the late row of each difference from the warehouse.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        From `compare_with_warehouse`.
+    used : Path
+        File of `api.replay.records.write_used`.
+    arrived : pyarrow.Table
+        Everything that arrived in the live store, in order (`api.replay.oracle.arrived_events`).
+    known : pyarrow.Table
+        transaction_id and ingested_us of the replayed transactions: when each became known.
+    live : sequence of LiveFeature
+        The declared ones.
+    derived : collection of str
+        Names of the derived features.
+    """
+    with duckdb.connect() as connection:
+        connection.register("arrived_rows", arrived)
+        connection.register("known_rows", known)
+        connection.register("difference_rows", comparison.differences())
+        connection.execute(_EVENTS)
+        connection.execute(_LATE)
+        connection.execute(_DIFFERENCES, [str(used)])
+        differing = [feature for feature in live if feature.name in comparison.by_feature]
+        for keys, of_entity in groupby(sorted(differing, key=_keys), key=_keys):
+            connection.execute(_explain_live(keys, list(of_entity)))
+        connection.execute(_EXPLAIN_AHEAD, [[*derived, *(feature.name for feature in live)]])
+        connection.execute(_EXPLAIN_DERIVED, {"derived": list(derived)})
+        return _summary(connection, comparison)
+
+
+_EVENTS: Final = """
+create table events as
+select arrived_rows.*, known_rows.ingested_us as known_us
+from arrived_rows
+left join known_rows using (transaction_id)
+"""
+
+# Late: known after it happened, or after something that happened later. Only what was sent can be late for
+# a decision; the rest was there at the start.
+_LATE: Final = """
+create table late as
+select *, newest_us - event_us as behind_us
+from (
+    select
+        *,
+        max(event_us) over (
+            order by arrival_seq rows between unbounded preceding and 1 preceding
+        ) as newest_us
+    from events
+)
+where known_us > event_us or (known_us is not null and newest_us > event_us)
+"""
+
+_DIFFERENCES: Final = """
+create table differences as
+select
+    row_number() over () as number,
+    difference_rows.*,
+    events.* exclude (transaction_id),
+    decided.is_ahead,
+    cast(null as bigint) as cause
+from difference_rows
+inner join events using (transaction_id)
+inner join (select transaction_id, is_ahead from read_parquet(?)) as decided using (transaction_id)
+"""
+
+_EXPLAIN_AHEAD: Final = """
+update differences set cause = differences.arrival_seq
+where cause is null and is_ahead and not list_contains(?, feature)
+"""
+
+_EXPLAIN_DERIVED: Final = """
+update differences set cause = found.cause
+from (
+    select transaction_id, min(cause) as cause
+    from differences
+    where not list_contains($derived, feature)
+    group by transaction_id
+    having count(*) = count(cause)
+) as found
+where found.transaction_id = differences.transaction_id and list_contains($derived, differences.feature)
+"""
+
+
+def _keys(feature: LiveFeature) -> tuple[str, ...]:
+    return feature.keys
+
+
+def _explain_live(keys: Sequence[str], features: Sequence[LiveFeature]) -> str:
+    same = " and ".join(f"late.{key} = differences.{key}" for key in keys)
+    windows = ", ".join(f"('{feature.name}', {feature.window_us})" for feature in features)
+    return f"""
+        update differences set cause = found.cause
+        from (
+            select differences.number, min(late.arrival_seq) as cause
+            from differences
+            inner join (values {windows}) as declared(feature, window_us) using (feature)
+            inner join late
+                on {same}
+                    and late.arrival_seq > differences.arrival_seq
+                    and late.event_us < differences.event_us
+                    and late.event_us >= differences.event_us - declared.window_us
+            group by differences.number
+        ) as found
+        where found.number = differences.number
+    """  # noqa: S608 - names and numbers of our own declarations
+
+
+def _summary(connection: duckdb.DuckDBPyConnection, comparison: Comparison) -> Explanation:
+    late = connection.execute(
+        """
+        select
+            late.arrival_seq, late.transaction_id, late.customer_id, late.merchant_id,
+            late.event_us, late.known_us, late.behind_us, coalesce(changed.count, 0) as values_changed
+        from late
+        left join (select cause, count(*) as count from differences group by cause) as changed
+            on changed.cause = late.arrival_seq
+        order by late.arrival_seq
+        """
+    ).to_arrow_table()
+    # A cause must be on the list: a decision that is ahead without being late explains nothing.
+    query = "select {} from differences left join late on late.arrival_seq = differences.cause where {}"
+    (explained,) = connection.execute(
+        query.format("count(*)", "late.arrival_seq is not null")
+    ).fetchone() or (0,)
+    examples = (
+        connection.execute(
+            query.format("differences.transaction_id, feature, used, computed", "late.arrival_seq is null")
+            + " order by differences.arrival_seq limit 20"
+        )
+        .to_arrow_table()
+        .to_pylist()
+    )
+    return Explanation(late, int(explained), comparison.mismatched - int(explained), examples)

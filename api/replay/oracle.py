@@ -1,0 +1,180 @@
+"""A slow, obvious oracle of the live features: joins each decision with all that had arrived before it.
+
+Written from the declarations' words, not from dbt's macros: one join per entity, one aggregate per feature,
+over the order of arrival that the live store gave. Values are compared to the last bit; a distance, for which
+the product has a polynomial of its own, is computed with DuckDB's trigonometry and compared to `TOLERANCE`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import pyarrow as pa
+from sqlalchemy import select
+
+from api.replay.comparison import Comparison, groups_of
+from api.replay.declared import LiveFeature
+from api.replay.records import ARRIVAL, ID
+from warehouse.errors import OperationError
+from warehouse.live_schema import events
+from warehouse.live_store import LiveStore
+
+TOLERANCE: Final = 1e-5
+"""Relative difference allowed for a distance or a speed."""
+
+_COLUMNS: Final = (
+    "arrival_seq", "transaction_id", "customer_id", "merchant_id", "category", "country", "event_us",
+    "amount_minor", "latitude_e6", "longitude_e6",
+)  # fmt: skip
+_INTEGERS: Final = ("arrival_seq", "event_us", "amount_minor", "latitude_e6", "longitude_e6")
+_ROWS_PER_FETCH: Final = 100_000
+_APPROXIMATE: Final = ("last_km", "last_kmh")
+
+# `within` is the condition of the window, `column` what is aggregated; all sums are exact integers (law 2).
+_EXPRESSIONS: Final = {
+    "count": "count({column}) filter (where {within})",
+    "sum": "cast(sum({column}) filter (where {within}) as bigint)",
+    "mean": (
+        "cast(sum({column}) filter (where {within}) as double) "
+        "/ nullif(cast(count({column}) filter (where {within}) as double), 0)"
+    ),
+    "max": "max({column}) filter (where {within})",
+    "distinct": "count(distinct {column}) filter (where {within})",
+    "since_last": (
+        "cast(now_us - max({column}) filter (where {within}) as double) / cast(1000000 as double)"
+    ),
+    "stddev": (
+        "sqrt(greatest(("
+        "cast(sum(({column} >> 20) * ({column} >> 20)) filter (where {within}) as double)"
+        " * 1099511627776.0::double"
+        " + cast(sum(({column} >> 20) * ({column} & 1048575)) filter (where {within}) as double)"
+        " * 2097152.0::double"
+        " + cast(sum(({column} & 1048575) * ({column} & 1048575)) filter (where {within}) as double)"
+        " - cast(sum({column}) filter (where {within}) as double)"
+        " * cast(sum({column}) filter (where {within}) as double)"
+        " / nullif(cast(count({column}) filter (where {within}) as double), 0)"
+        ") / nullif(cast(count({column}) filter (where {within}) as double), 0), 0))"
+    ),
+    "last_km": "kilometres(now_place, {last})",
+    "last_kmh": "kilometres(now_place, {last}) / ((now_us - {last}.at) / 3.6e9)",
+}
+_LAST: Final = "max(place) filter (where {within} and place is not null)"
+_PLACE: Final = (
+    "case when latitude_e6 is not null and longitude_e6 is not null "
+    "then {'at': event_us, 'latitude': latitude_e6, 'longitude': longitude_e6} end"
+)
+_KILOMETRES: Final = """
+create macro kilometres(a, b) as 111.194926644559 * sqrt(
+    ((a.latitude - b.latitude) / 1e6) ** 2
+    + (
+        least(abs(a.longitude - b.longitude), 360000000 - abs(a.longitude - b.longitude)) / 1e6
+        * cos(radians((a.latitude + b.latitude) / 2e6))
+    ) ** 2
+)
+"""
+
+
+def arrived_events(store: LiveStore) -> pa.Table:
+    """Read everything that arrived in a live store, with its place in the order of arrival."""
+    schema = pa.schema([(name, pa.int64() if name in _INTEGERS else pa.string()) for name in _COLUMNS])
+    query = select(*(events.c[name] for name in _COLUMNS)).order_by(events.c.arrival_seq)
+    batches = []
+    with store.reading() as connection:
+        result = connection.execution_options(yield_per=_ROWS_PER_FETCH).execute(query)
+        for rows in result.partitions():
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            batches.append(pa.table(columns, schema=schema))
+    return pa.concat_tables([schema.empty_table(), *batches])
+
+
+def compare_with_oracle(used: Path, arrived: pa.Table, features: Sequence[LiveFeature]) -> Comparison:
+    """Compare the live features that decisions used with the oracle's.
+
+    Parameters
+    ----------
+    used : Path
+        File of `api.replay.records.write_used`.
+    arrived : pyarrow.Table
+        From `arrived_events`.
+    features : sequence of LiveFeature
+        The declared ones; those that decisions did not use are left out.
+
+    Raises
+    ------
+    OperationError
+        When a declared operation is unknown here.
+    """
+    unknown = sorted({feature.operation for feature in features} - set(_EXPRESSIONS))
+    if unknown:
+        raise OperationError(f"the replay's oracle has no {unknown}: write it in api/replay/oracle.py")
+    comparison = Comparison()
+    with duckdb.connect() as connection:
+        connection.execute(_KILOMETRES)
+        connection.execute("set preserve_insertion_order = false")
+        connection.register("arrived_rows", arrived)
+        connection.execute("create table arrived as from arrived_rows")
+        for group in groups_of(used):
+            _compare_group(connection, comparison, group, features)
+    return comparison
+
+
+def _compare_group(
+    connection: duckdb.DuckDBPyConnection,
+    comparison: Comparison,
+    group: pa.Table,
+    features: Sequence[LiveFeature],
+) -> None:
+    group = group.sort_by(ARRIVAL)
+    ids = group[ID].combine_chunks()
+    comparison.transactions += group.num_rows
+    connection.register("decided", group.select([ARRIVAL]))
+    present = sorted((one for one in features if one.name in group.column_names), key=_keys)
+    for keys, of_entity in groupby(present, key=_keys):
+        some = list(of_entity)
+        found = connection.execute(_oracle_sql(keys, some)).to_arrow_table()
+        if not found[ARRIVAL].combine_chunks().equals(group[ARRIVAL].combine_chunks()):
+            raise OperationError("the live store has not every event that was decided: was it pruned?")
+        for feature in some:
+            ours = group[feature.name].combine_chunks()
+            theirs = found[feature.name].combine_chunks().cast(ours.type)
+            tolerance = TOLERANCE if feature.operation in _APPROXIMATE else None
+            comparison.add(ids, feature.name, ours, theirs, tolerance=tolerance)
+
+
+def _keys(feature: LiveFeature) -> tuple[str, ...]:
+    return feature.keys
+
+
+def _oracle_sql(keys: Sequence[str], features: Sequence[LiveFeature]) -> str:
+    longest_us = max(feature.window_us for feature in features)
+    same = " and ".join(f"past.{key} = now.{key}" for key in keys)
+    values = ",\n".join(f"{_expression(feature)} as {feature.name}" for feature in features)
+    return f"""
+        with now as (
+            select *, event_us as now_us, {_PLACE} as now_place
+            from arrived semi join decided using (arrival_seq)
+        ),
+        pairs as (
+            select now.arrival_seq, now.now_us, now.now_place, past.* exclude (arrival_seq)
+            from now
+            left join (select *, {_PLACE} as place from arrived) as past
+                on {same}
+                    and past.event_us < now.now_us
+                    and past.event_us >= now.now_us - {longest_us}
+                    and past.arrival_seq < now.arrival_seq
+        )
+        select arrival_seq, {values}
+        from pairs
+        group by arrival_seq, now_us, now_place
+        order by arrival_seq
+    """  # noqa: S608 - columns and numbers of our own declarations
+
+
+def _expression(feature: LiveFeature) -> str:
+    within = f"event_us >= now_us - {feature.window_us}"
+    last = _LAST.format(within=within)
+    return _EXPRESSIONS[feature.operation].format(column=feature.column, within=within, last=f"({last})")

@@ -1,0 +1,170 @@
+"""Sends a stream to a server in its order, and does what is due in between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from api.replay.client import ScoringClient, requests_from
+from api.replay.stream import DAY_US, Stream, in_sample
+from warehouse.errors import OperationError
+
+TRANSACTIONS_PER_REQUEST: Final = 2_000
+_LONGEST_NAP_SECONDS: Final = 1.0
+
+Progress = Callable[[int, int, str], None]
+"""Called with transactions done, how many there are, and the replayed day."""
+
+
+@dataclass
+class Sent:
+    """What was sent.
+
+    Parameters
+    ----------
+    scored : int
+        Transactions that the API decided.
+    loaded : int
+        Transactions of customers outside the sample, put into the live store as history.
+    seconds : float
+        Time spent in ``POST /predict``.
+    decisions : dict of str to int
+        Decisions by kind.
+    """
+
+    scored: int = 0
+    loaded: int = 0
+    seconds: float = 0.0
+    decisions: dict[str, int] = field(default_factory=dict)
+
+
+class Pace:
+    """Says how far the replayed time may have come.
+
+    Parameters
+    ----------
+    start_us : int
+        Replayed time at the start.
+    speed : float or None
+        Replayed seconds in a second; None: as fast as possible.
+    """
+
+    def __init__(self, start_us: int, speed: float | None) -> None:
+        self._start_us = start_us
+        self._speed = speed
+        self._started = time.monotonic()
+
+    def wait_for(self, at_us: int) -> None:
+        """Sleep until the replayed time has come to `at_us`."""
+        while (seconds := self._seconds_until(at_us)) > 0:
+            time.sleep(min(seconds, _LONGEST_NAP_SECONDS))
+
+    def come_to_us(self) -> int | None:
+        """Return the replayed time; None: as far as one likes."""
+        if self._speed is None:
+            return None
+        return self._start_us + int((time.monotonic() - self._started) * self._speed * 1e6)
+
+    def _seconds_until(self, at_us: int) -> float:
+        if self._speed is None:
+            return 0.0
+        return (at_us - self._start_us) / 1e6 / self._speed - (time.monotonic() - self._started)
+
+
+def daily_instants(stream: Stream, *, offset_us: int) -> list[int]:
+    """Return each midnight plus `offset_us` after the stream's start and before its end."""
+    first = (stream.from_us - offset_us) // DAY_US + 1
+    last = (stream.to_us - 1 - offset_us) // DAY_US
+    return [day * DAY_US + offset_us for day in range(first, last + 1)]
+
+
+def send(
+    stream: Stream,
+    *,
+    scorer: ScoringClient,
+    load: Callable[[pa.Table], object],
+    due_us: Sequence[int],
+    materialize: Callable[[int], object],
+    share: float,
+    speed: float | None,
+    progress: Progress,
+) -> Sent:
+    """Send everything that became known in the stream's time, in order.
+
+    Parameters
+    ----------
+    stream : Stream
+    scorer : ScoringClient
+    load : callable
+        Puts transactions outside the sample into the live store.
+    due_us : sequence of int
+        Instants of the replayed time, rising.
+    materialize : callable
+        Called at each of them, before what became known from then on is sent.
+    share : float
+        Share of the customers whose transactions are scored; those of the others are loaded, each right
+        before the scored ones of its batch.
+    speed : float or None
+        Replayed seconds in a second; None: as fast as possible.
+    progress : callable
+        See `Progress`.
+    """
+    transactions = stream.replayed()
+    is_scored = in_sample(transactions, share)
+    known_us = transactions["ingested_us"].to_numpy()
+    pace, sent = Pace(stream.from_us, speed), Sent()
+    edges = [*due_us, stream.to_us]
+    first = 0
+    for number, edge_us in enumerate(edges):
+        end = int(np.searchsorted(known_us, edge_us))
+        for batch in _batches(known_us, first, end, pace):
+            _send_batch(transactions[batch], is_scored[batch], scorer=scorer, load=load, sent=sent)
+            day = np.datetime64(int(known_us[batch.start]), "us").astype("datetime64[D]")
+            progress(batch.stop, transactions.num_rows, str(day))
+        first = end
+        pace.wait_for(edge_us)
+        if number < len(due_us):
+            materialize(edge_us)
+    sent.seconds = sum(scorer.latencies_ms) / 1000.0
+    return sent
+
+
+def _batches(known_us: npt.NDArray[np.int64], first: int, end: int, pace: Pace) -> Iterator[slice]:
+    """Yield what is due, in order, a request's worth at a time; waits for what is not due yet."""
+    while first < end:
+        pace.wait_for(int(known_us[first]))
+        now_us = pace.come_to_us()
+        due = end if now_us is None else max(first + 1, int(np.searchsorted(known_us, now_us, side="right")))
+        stop = min(due, end, first + TRANSACTIONS_PER_REQUEST)
+        yield slice(first, stop)
+        first = stop
+
+
+def _send_batch(
+    batch: pa.Table,
+    is_scored: npt.NDArray[np.bool_],
+    *,
+    scorer: ScoringClient,
+    load: Callable[[pa.Table], object],
+    sent: Sent,
+) -> None:
+    if not is_scored.all():
+        others = batch.filter(pa.array(~is_scored))
+        load(others)
+        sent.loaded += others.num_rows
+    requests = [*requests_from(batch.filter(pa.array(is_scored)))]
+    if not requests:
+        return
+    predictions = scorer.predict(requests)
+    if [answer["transaction_id"] for answer in predictions] != [one["transaction_id"] for one in requests]:
+        raise OperationError("the API did not answer each transaction in its place")
+    sent.scored += len(predictions)
+    for prediction in predictions:
+        kind = prediction["decision"]
+        sent.decisions[kind] = sent.decisions.get(kind, 0) + 1

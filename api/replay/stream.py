@@ -1,0 +1,139 @@
+"""What a home was told, in the order in which it became known: the history before a replay, and what is sent.
+
+The landing is only read. Where it holds a transaction twice the first that landed counts, as in the
+warehouse; a label that came later for the same instant wins, as there.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from warehouse.canonical import (
+    LABEL_SCHEMA,
+    LABELS_FILE,
+    REPORT_FILE,
+    TRANSACTION_SCHEMA,
+    TRANSACTIONS_FILE,
+)
+from warehouse.errors import InputError
+from warehouse.landing import list_batches, publish_batch
+from warehouse.settings import Settings
+
+DAY_US: Final = 86_400_000_000
+_SHARES: Final = 1_000_000
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Everything that became known before an instant.
+
+    Parameters
+    ----------
+    from_us, to_us : int
+        What became known from the first instant to before the second is replayed (UTC microseconds).
+    transactions : pyarrow.Table
+        `TRANSACTION_SCHEMA`, by ingested_us, event_us and transaction_id.
+    labels : pyarrow.Table
+        `LABEL_SCHEMA`, by known_us and transaction_id.
+    """
+
+    from_us: int
+    to_us: int
+    transactions: pa.Table
+    labels: pa.Table
+
+    def replayed(self) -> pa.Table:
+        """Return the transactions that became known in the replayed time."""
+        return self.transactions.filter(pc.greater_equal(self.transactions["ingested_us"], self.from_us))
+
+    def land(self, home: Settings) -> None:
+        """Land it in a home, as one batch."""
+
+        def write(folder: Path) -> None:
+            pq.write_table(self.transactions, folder / TRANSACTIONS_FILE, compression="zstd")
+            pq.write_table(self.labels, folder / LABELS_FILE, compression="zstd")
+            counts = {"transactions": self.transactions.num_rows, "labels": self.labels.num_rows}
+            (folder / REPORT_FILE).write_text(json.dumps({"source": "replay"} | counts), encoding="utf-8")
+
+        publish_batch(home, "replay", write=write)
+
+
+def read_stream(settings: Settings, *, from_us: int, to_us: int | None) -> Stream:
+    """Read the landing of a home.
+
+    Parameters
+    ----------
+    settings : Settings
+        The home; it is only read.
+    from_us : int
+        Where the replay begins.
+    to_us : int, optional
+        Where it ends; by default at the end of the day on which the last transaction became known.
+
+    Raises
+    ------
+    InputError
+        When there is nothing before `from_us`, or nothing to replay.
+    """
+    if not list_batches(settings):
+        raise InputError(f"there is no landed data in {settings.landing_dir}: run `cbp ingest` first")
+    folder = settings.landing_dir
+    with duckdb.connect() as connection:
+        transactions = _first_landed(connection, folder)
+        labels = _last_told(connection, folder)
+    if to_us is None:
+        newest_us: int = pc.max(transactions["ingested_us"]).as_py() or 0
+        to_us = (newest_us // DAY_US + 1) * DAY_US
+    transactions = transactions.filter(pc.less(transactions["ingested_us"], to_us))
+    stream = Stream(from_us, to_us, transactions, labels.filter(pc.less(labels["known_us"], to_us)))
+    replayed = stream.replayed().num_rows
+    if not replayed or replayed == transactions.num_rows:
+        raise InputError(
+            f"expected transactions that became known before --from and others between --from and --to, "
+            f"got {transactions.num_rows - replayed:,} before and {replayed:,} between"
+        )
+    return stream
+
+
+def _first_landed(connection: duckdb.DuckDBPyConnection, folder: Path) -> pa.Table:
+    columns = ", ".join(TRANSACTION_SCHEMA.names)
+    table = connection.execute(
+        f"select {columns} from read_parquet(?, filename = true, union_by_name = true) "  # noqa: S608 - our schema
+        "qualify row_number() over (partition by transaction_id order by filename, source_order) = 1 "
+        "order by ingested_us, event_us, transaction_id",
+        [f"{folder}/*/{TRANSACTIONS_FILE}"],
+    ).to_arrow_table()
+    return table.cast(TRANSACTION_SCHEMA)
+
+
+def _last_told(connection: duckdb.DuckDBPyConnection, folder: Path) -> pa.Table:
+    columns = ", ".join(LABEL_SCHEMA.names)
+    table = connection.execute(
+        f"select {columns} from read_parquet(?, filename = true, union_by_name = true) "  # noqa: S608 - our schema
+        "qualify row_number() over ("
+        "partition by transaction_id, known_us order by filename desc, source desc) = 1 "
+        "order by known_us, transaction_id",
+        [f"{folder}/*/{LABELS_FILE}"],
+    ).to_arrow_table()
+    return table.cast(LABEL_SCHEMA)
+
+
+def in_sample(transactions: pa.Table, share: float) -> npt.NDArray[np.bool_]:
+    """Say which transactions are scored: all of a customer or none; without a customer each by itself.
+
+    The same customers for the same share, whatever else there is: by CRC-32 of the id.
+    """
+    keys = pc.coalesce(transactions["customer_id"], transactions["transaction_id"]).to_pylist()
+    drawn = {key: zlib.crc32(key.encode()) % _SHARES < share * _SHARES for key in set(keys)}
+    return np.fromiter((drawn[key] for key in keys), dtype=np.bool_, count=len(keys))
