@@ -59,7 +59,7 @@ def ingest(settings: Settings, files: tuple[Path, ...], mapping: str | None) -> 
 @time_option("--as-of", "Build as if it were this instant")
 @click.option("--full-refresh", is_flag=True, help="Rebuild incremental models from nothing.")
 @click.pass_obj
-def build(settings: Settings, as_of: int | None, full_refresh: bool) -> None:
+def build(settings: Settings, as_of_us: int | None, full_refresh: bool) -> None:
     """Land what was scored, run dbt with its tests, compile the live SQL, publish the warehouse.
 
     Example: cbp build
@@ -69,7 +69,7 @@ def build(settings: Settings, as_of: int | None, full_refresh: bool) -> None:
     with progress_bar("building") as update:
         result = run(
             settings,
-            as_of_us=as_of,
+            as_of_us=as_of_us,
             full_refresh=full_refresh,
             progress=lambda what, done, total: update(done, total, what),
         )
@@ -86,7 +86,7 @@ def build(settings: Settings, as_of: int | None, full_refresh: bool) -> None:
 @click.command()
 @time_option("--until", "Serve the profiles that count at this instant; by default now")
 @click.pass_obj
-def materialize(settings: Settings, until: int | None) -> None:
+def materialize(settings: Settings, until_us: int | None) -> None:
     """Register the features, load profiles into the online store and history into the live store.
 
     Example: cbp materialize
@@ -95,7 +95,7 @@ def materialize(settings: Settings, until: int | None) -> None:
     from ml import features
     from warehouse.live_backfill import backfill_live_windows
 
-    until_us = now_us() if until is None else until
+    until_us = now_us() if until_us is None else until_us
     with progress_bar("materializing") as update:
         features.apply(settings)
         counts = features.materialize(

@@ -46,7 +46,7 @@ def train(
     model: str,
     protocol: str | None,
     history_days: int | None,
-    as_of: int | None,
+    as_of_us: int | None,
     seed: int,
     trials: int,
     promote: bool,
@@ -65,7 +65,7 @@ def train(
             names_of(model),
             protocol=protocol,
             history_days=history_days,
-            as_of_us=as_of,
+            as_of_us=as_of_us,
             seed=seed,
             trials=trials,
             progress=lambda what, done, total: update(done, total, what),
@@ -97,7 +97,7 @@ def benchmark_models(
     models: tuple[str, ...],
     protocol: str | None,
     history_days: int | None,
-    as_of: int | None,
+    as_of_us: int | None,
     seed: int,
 ) -> None:
     """Train models on the same rows and rank them: a table, a picture and JSON; nothing is promoted.
@@ -114,7 +114,7 @@ def benchmark_models(
             models or names_of(ALL_MODELS),
             protocol=protocol,
             history_days=history_days,
-            as_of_us=as_of,
+            as_of_us=as_of_us,
             seed=seed,
             progress=lambda what, done, total: update(done, total, what),
         )

@@ -82,7 +82,7 @@ def demo(settings: Settings, customers: int, merchants: int, days: int, seed: in
 )
 @click.pass_obj
 def replay(
-    settings: Settings, from_: int, to: int | None, speed: float | None, sample: float, seed: int
+    settings: Settings, from_us: int, to_us: int | None, speed: float | None, sample: float, seed: int
 ) -> None:
     """Send history through the real API and compare every value with what dbt computes.
 
@@ -92,7 +92,7 @@ def replay(
     from api.replay.replaying import replay as run
     from api.replay.report import write_report
 
-    options = ReplayOptions(from_us=from_, to_us=to, speed=speed, sample=sample, seed=seed)
+    options = ReplayOptions(from_us=from_us, to_us=to_us, speed=speed, sample=sample, seed=seed)
     with progress_bar("replay") as update:
         outcome = run(
             settings,

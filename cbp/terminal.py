@@ -53,10 +53,16 @@ def _time_us(context: click.Context, parameter: click.Parameter, value: datetime
 
 
 def time_option(name: str, text: str, *, required: bool = False) -> Callable[[Any], Any]:
-    """Make an option that takes a date or time and gives UTC microseconds."""
+    """Make an option that takes a date or time; --as-of gives `as_of_us`, UTC microseconds."""
     formats = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
+    parameter = f"{name.removeprefix('--').replace('-', '_')}_us"
     return click.option(
-        name, type=click.DateTime(formats), callback=_time_us, required=required, help=f"{text} (UTC)."
+        name,
+        parameter,
+        type=click.DateTime(formats),
+        callback=_time_us,
+        required=required,
+        help=f"{text} (UTC).",
     )
 
 
