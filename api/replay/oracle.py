@@ -48,7 +48,7 @@ _EXPRESSIONS: Final = {
         "cast(now_us - max({column}) filter (where {within}) as double) / cast(1000000 as double)"
     ),
     "stddev": (
-        "sqrt(greatest(("
+        "if(count({column}) filter (where {within}) = 0, null, sqrt(greatest(("
         "cast(sum(({column} >> 20) * ({column} >> 20)) filter (where {within}) as double)"
         " * 1099511627776.0::double"
         " + cast(sum(({column} >> 20) * ({column} & 1048575)) filter (where {within}) as double)"
@@ -57,7 +57,7 @@ _EXPRESSIONS: Final = {
         " - cast(sum({column}) filter (where {within}) as double)"
         " * cast(sum({column}) filter (where {within}) as double)"
         " / nullif(cast(count({column}) filter (where {within}) as double), 0)"
-        ") / nullif(cast(count({column}) filter (where {within}) as double), 0), 0))"
+        ") / nullif(cast(count({column}) filter (where {within}) as double), 0), 0)))"
     ),
     "last_km": "kilometres(now_place, {last})",
     "last_kmh": "kilometres(now_place, {last}) / ((now_us - {last}.at) / 3.6e9)",
