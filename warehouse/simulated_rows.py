@@ -33,7 +33,9 @@ _UNREADABLE_TIMES: Final = (
 )
 _FAR_TIMES: Final = ("1899-12-31T23:59:59Z", "2218-04-01T12:00:00Z")
 _NOT_NUMBERS: Final = ("abc", "NaN", "12,34", "--", "1e", "EUR 5")
-_OFFSET_HOURS: Final = (-8, -5, 1, 2, 9)
+_OFFSET_MINUTES: Final = (-480, -300, -210, 60, 120, 330, 345, 540)
+"""Whole, half and quarter hours from UTC, as they are somewhere in the world."""
+
 _MANIFEST_SCHEMA: Final = pa.schema(
     [("row", pa.int64()), ("kind", pa.string()), ("transaction_id", pa.string()), ("reason", pa.string())]
 )
@@ -108,18 +110,23 @@ def _name_transactions(part: FilePlan, rows: Integers) -> pa.Array:
 
 def _write_times(part: FilePlan, event_us: Integers) -> pa.Array:
     """Write event times as RFC 3339, in UTC or in another offset, and spoil those that the plan spoils."""
-    offset_hours = np.zeros(event_us.size, dtype=np.int64)
+    offsets = np.zeros(event_us.size, dtype=np.int64)
     abroad = _has_kind(part, Dirt.TIME_ZONE)
-    offset_hours[abroad] = np.resize(_OFFSET_HOURS, int(abroad.sum()))
-    seconds = event_us // MICROSECONDS + offset_hours * 3_600
+    offsets[abroad] = np.resize(_OFFSET_MINUTES, int(abroad.sum()))
+    seconds = event_us // MICROSECONDS + offsets * 60
     wall_clock = pc.strftime(pa.array(seconds).cast(pa.timestamp("s")), format="%Y-%m-%dT%H:%M:%S")
-    hours = sorted({0, *_OFFSET_HOURS})
-    suffixes = ["Z" if hour == 0 else f"{hour:+03d}:00" for hour in hours]
-    suffix = _encode(np.searchsorted(hours, offset_hours), suffixes).cast(pa.string())
+    known = sorted({0, *_OFFSET_MINUTES})
+    suffix = _encode(np.searchsorted(known, offsets), [_zone(minutes) for minutes in known]).cast(pa.string())
     times = pc.binary_join_element_wise(wall_clock, suffix, "")
     times = _replace(times, _has_kind(part, Dirt.BAD_EVENT_TIME), _UNREADABLE_TIMES)
     times = _replace(times, _has_kind(part, Dirt.FAR_EVENT_TIME), _FAR_TIMES)
     return pc.if_else(pa.array(_has_kind(part, Dirt.NULL_EVENT_TIME)), None, times)
+
+
+def _zone(minutes: int) -> str:
+    """Write an offset as RFC 3339 wants it."""
+    sign, (hours, rest) = "-" if minutes < 0 else "+", divmod(abs(minutes), 60)
+    return f"{sign}{hours:02d}:{rest:02d}" if minutes else "Z"
 
 
 def _write_amounts(part: FilePlan, amount_minor: Integers) -> pa.Array:

@@ -165,6 +165,21 @@ def test_each_kind_of_dirt_is_where_the_list_says(tmp_path: Path) -> None:
             assert 3_600e6 <= row["ingested_us"] - event_us <= 3 * DAY_US
 
 
+def test_a_time_in_another_zone_is_the_same_instant(tmp_path: Path) -> None:
+    clean = pq.read_table(simulate(tmp_path / "clean.parquet", **SMALL, seed=5).path)
+    instants = dict(zip(clean["transaction_id"].to_pylist(), clean["event_us"].to_pylist(), strict=True))
+    result = simulate(tmp_path / "dirty.parquet", **SMALL, seed=5, dirt=0.2)
+    rows = pq.read_table(result.path).to_pylist()
+    abroad = [rows[row["row"] - 1] for row in result.dirty_rows.to_pylist() if row["kind"] == "time_zone"]
+    offsets = set()
+    for row in abroad:
+        told = datetime.fromisoformat(row["event_time"])
+        assert told.timestamp() * 1e6 == instants[row["transaction_id"]]
+        offsets.add(told.utcoffset())
+    minutes = {offset.total_seconds() / 60 % 60 for offset in offsets if offset is not None}
+    assert minutes == {0, 30, 45}, "zones of whole, half and quarter hours"
+
+
 def test_a_duplicate_follows_its_first_row_and_is_equal(tmp_path: Path) -> None:
     result = simulate(tmp_path / "dirty.parquet", **SMALL, seed=5, dirt=0.2)
     rows = pq.read_table(result.path).to_pylist()
