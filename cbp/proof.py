@@ -88,8 +88,8 @@ def replay(
 
     Example: cbp replay --from 2018-08-01 --to 2018-08-08 --sample 0.1
     """
+    from api.replay.proving import replay as run
     from api.replay.replaying import ReplayOptions
-    from api.replay.replaying import replay as run
     from api.replay.report import write_report
 
     options = ReplayOptions(from_us=from_us, to_us=to_us, speed=speed, sample=sample, seed=seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,9 +36,6 @@ def api_settings(home: Settings, secrets: Mapping[str, str]) -> ApiSettings:
 
 def create_scorer(settings: ApiSettings) -> str:
     """Create a client that may score; returns its API key."""
-    store = LiveStore.open(settings.home)
-    try:
+    with closing(LiveStore.open(settings.home)) as store:
         store.create_tables()
         return create_api_key(store, settings.api_key_secret, name="replay", role="scorer", now_us=now_us())
-    finally:
-        store.close()

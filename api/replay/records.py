@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -70,11 +71,8 @@ def write_used(settings: ApiSettings, path: Path, *, types: pa.Schema, apart: st
         When the log is not whole, or decisions used different features or some without a type.
     """
     keys = AuditKeys(settings.aes_keys)
-    store = LiveStore.open(settings.home)
-    try:
+    with closing(LiveStore.open(settings.home)) as store:
         count = verify(settings.prediction_log, keys, store.audit_head())
-    finally:
-        store.close()
     kept: dict[str, dict[str, Any]] = {}
     records = _without(apart, read_plaintexts(settings.prediction_log, keys), into=kept)
     schema: pa.Schema | None = None

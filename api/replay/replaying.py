@@ -1,4 +1,4 @@
-"""Replays history through the real server, and compares what it used with what dbt computed elsewhere.
+"""Replays history through the real server, in a home of its own, beside one that never serves.
 
 Two homes are made below ``<home>/replay``; whatever else uses the home is not touched, its landing only read:
 
@@ -15,22 +15,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 from api.clock import now_us
 from api.replay.client import ScoringClient
-from api.replay.comparison import Comparison, compare_derived, compare_with_warehouse, dbt_features
-from api.replay.declared import Declarations, read_declarations
+from api.replay.declared import read_declarations
 from api.replay.freshness import FreshnessProbe
 from api.replay.homes import api_settings, create_scorer, fresh_home
-from api.replay.lateness import Explanation, explain
-from api.replay.oracle import arrived_events, compare_with_oracle
-from api.replay.records import USED_FILE, Recorded, write_used
 from api.replay.sending import Progress, Sent, daily_instants, send
 from api.replay.server import running_server
-from api.replay.stages import Announce, Stages
+from api.replay.stages import Stages
 from api.replay.stream import Stream, read_stream
 from api.settings import ApiSettings, generate_keys
 from ml import bundles, features
@@ -87,85 +84,43 @@ class Traffic:
 
 
 @dataclass(frozen=True)
-class Findings:
-    """What the comparisons found.
+class Replayed:
+    """A history that was sent.
 
     Parameters
     ----------
-    as_arrived : Comparison
-        Live features against the oracle over what had arrived.
-    derived : Comparison
-        Derived features against DuckDB over the other values as used.
-    final : Comparison
-        Every feature against the home that never served.
-    explanation : Explanation
-        Of the differences from that home.
-    """
-
-    as_arrived: Comparison
-    derived: Comparison
-    final: Comparison
-    explanation: Explanation
-
-
-@dataclass(frozen=True)
-class ReplayOutcome:
-    """A replay.
-
-    Parameters
-    ----------
+    folder : Path
+        Holds both homes.
+    untouched : Settings
+        The home that never served.
+    served : ApiSettings
+        The home that served, with the keys of its audit log.
     stream : Stream
     traffic : Traffic
-    recorded : Recorded
-        Of the audit log, verified.
-    findings : Findings
-    seconds : dict of str to float
-        Time spent by stage.
-    model : str
-        Name and version of the bundle that served.
+    bundle : Bundle
+        What scored.
     """
 
+    folder: Path
+    untouched: Settings
+    served: ApiSettings
     stream: Stream
     traffic: Traffic
-    recorded: Recorded
-    findings: Findings
-    seconds: Mapping[str, float]
-    model: str
-
-    @property
-    def mismatched(self) -> int:
-        """Values that differ from the oracle's."""
-        return self.findings.as_arrived.mismatched + self.findings.derived.mismatched
-
-    @property
-    def missing(self) -> int:
-        """Transactions that were sent and have no record, or that the warehouse does not have."""
-        return self.traffic.sent.scored - self.findings.final.transactions
-
-    @property
-    def unexplained(self) -> int:
-        """Values that differ from the warehouse's though no row came late."""
-        return self.findings.explanation.unexplained
-
-    @property
-    def is_proven(self) -> bool:
-        """Whether live and historical values agree."""
-        return not (self.mismatched or self.missing or self.unexplained)
+    bundle: Bundle
 
 
-def replay(
-    settings: Settings, options: ReplayOptions, *, announce: Announce, progress: Progress
-) -> ReplayOutcome:
-    """Replay; see the module.
+def send_history(
+    settings: Settings, options: ReplayOptions, *, stages: Stages, progress: Progress
+) -> Replayed:
+    """Make both homes and send the history; see the module.
 
     Raises
     ------
     InputError
         When there is nothing to replay, or nothing before it.
     OperationError
-        When a stage fails. Values that differ are no error here: see `ReplayOutcome`.
+        When a stage fails.
     """
-    stages = Stages(announce)
     folder = settings.home / "replay"
     with stages("read the landing"):
         stream = read_stream(settings, from_us=options.from_us, to_us=options.to_us)
@@ -173,7 +128,11 @@ def replay(
     with stages("build the home that never serves"):
         untouched = fresh_home(settings, folder / "never-served")
         stream.land(untouched)
-        build(untouched, as_of_us=stream.to_us)
+        build(
+            untouched,
+            as_of_us=stream.to_us,
+            progress=lambda node, done, total: progress(done, total, node),
+        )
         features.apply(untouched)
     with stages("prepare the home that serves"):
         served = fresh_home(settings, folder / "served")
@@ -183,35 +142,11 @@ def replay(
         backfill_live_windows(served, now_us=now_us(), known_before_us=stream.from_us)
     with stages("choose a model"):
         bundle = _promote_model(settings, served, options)
-    declarations = read_declarations()
     secrets = generate_keys()
     served_settings = api_settings(served, secrets)
     with stages("send"):
-        traffic = _serve(
-            served_settings, secrets, stream, options, declarations=declarations, progress=progress
-        )
-    with stages("read the records"):
-        dbt = dbt_features(untouched, derived_sql=bundle.derived_sql)
-        used = folder / USED_FILE
-        recorded = write_used(served_settings, used, types=dbt.types, apart=traffic.probe.prefix)
-        traffic.probe.check(recorded.apart, counts=declarations.customer_counts())
-    with stages("compare with what had arrived"):
-        with _opened(served) as store:
-            arrived = arrived_events(store)
-        as_arrived = compare_with_oracle(used, arrived, declarations.live)
-        derived = compare_derived(untouched, used, derived_sql=bundle.derived_sql, derived=dbt.derived)
-    with stages("compare with the home that never served"):
-        final = compare_with_warehouse(untouched, used, derived_sql=bundle.derived_sql)
-        known = stream.replayed().select(["transaction_id", "ingested_us"])
-        explanation = explain(final, used, arrived, known, live=declarations.live, derived=dbt.derived)
-    return ReplayOutcome(
-        stream=stream,
-        traffic=traffic,
-        recorded=recorded,
-        findings=Findings(as_arrived, derived, final, explanation),
-        seconds=stages.seconds,
-        model=f"{bundle.name} {bundle.version}",
-    )
+        traffic = _serve(served_settings, secrets, stream, options, progress=progress)
+    return Replayed(folder, untouched, served_settings, stream, traffic, bundle)
 
 
 def _share_tables(built: Settings, served: Settings) -> None:
@@ -250,18 +185,18 @@ def _serve(
     stream: Stream,
     options: ReplayOptions,
     *,
-    declarations: Declarations,
     progress: Progress,
 ) -> Traffic:
     home = settings.home
     key = create_scorer(settings)
-    with _opened(home) as store, running_server(home, secrets) as url:
+    lag_us = read_declarations().profile_lag_us
+    with closing(LiveStore.open(home)) as store, running_server(home, secrets) as url:
         client = ScoringClient(url, key)
         sent = send(
             stream,
             scorer=client,
             load=store.backfill,
-            due_us=daily_instants(stream, offset_us=declarations.profile_lag_us),
+            due_us=daily_instants(stream, offset_us=lag_us),
             materialize=lambda at_us: features.materialize(home, until_us=at_us),
             share=options.sample,
             speed=options.speed,
@@ -272,12 +207,3 @@ def _serve(
         probe.measure()
         client.close()
     return Traffic(sent, latencies_ms, probe)
-
-
-@contextmanager
-def _opened(home: Settings) -> Iterator[LiveStore]:
-    store = LiveStore.open(home)
-    try:
-        yield store
-    finally:
-        store.close()

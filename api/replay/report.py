@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow.csv
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from api.replay.replaying import ReplayOptions, ReplayOutcome
+from api.replay.proving import ReplayOutcome
+from api.replay.replaying import ReplayOptions
 from warehouse.microseconds import from_us
 
 _LATE_ROWS_SHOWN: Final = 500
@@ -53,12 +54,13 @@ def write_report(folder: Path, outcome: ReplayOutcome, options: ReplayOptions) -
 
 def summarise(outcome: ReplayOutcome, options: ReplayOptions) -> dict[str, Any]:
     """Return the content of ``replay.json``."""
-    stream, sent, findings = outcome.stream, outcome.traffic.sent, outcome.findings
+    replayed, findings = outcome.replayed, outcome.findings
+    stream, traffic, sent = replayed.stream, replayed.traffic, replayed.traffic.sent
     return {
         "from": from_us(stream.from_us).isoformat(),
         "to": from_us(stream.to_us).isoformat(),
         "sample": options.sample,
-        "model": outcome.model,
+        "model": f"{replayed.bundle.name} {replayed.bundle.version}",
         "scored": sent.scored,
         "loaded": sent.loaded,
         "decisions": sent.decisions,
@@ -71,9 +73,9 @@ def summarise(outcome: ReplayOutcome, options: ReplayOptions) -> dict[str, Any]:
         "unexplained": outcome.unexplained,
         "compared_with_oracle": findings.as_arrived.values + findings.derived.values,
         "audit_records": outcome.recorded.records,
-        "freshness_ms": _percentiles([*outcome.traffic.probe.milliseconds.values()]),
+        "freshness_ms": _percentiles([*traffic.probe.milliseconds.values()]),
         "throughput": round(sent.scored / sent.seconds, 1),
-        "request_ms": _percentiles(outcome.traffic.latencies_ms),
+        "request_ms": _percentiles(traffic.latencies_ms),
         "seconds": outcome.seconds,
     }
 

@@ -19,7 +19,7 @@ TRANSACTIONS_PER_REQUEST: Final = 2_000
 _LONGEST_NAP_SECONDS: Final = 1.0
 
 Progress = Callable[[int, int, str], None]
-"""Called with transactions done, how many there are, and the replayed day."""
+"""Called with how much is done, how much there is, and what: a node of the build, or the replayed day."""
 
 
 @dataclass

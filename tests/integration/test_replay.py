@@ -1,0 +1,175 @@
+"""Replay of a small, dirty history: proven as it is, and not once a row of either side is touched."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import duckdb
+import pyarrow.csv
+import pytest
+from click.testing import CliRunner
+
+from api.replay import proving
+from api.replay.proving import ReplayOutcome, prove, replay
+from api.replay.replaying import ReplayOptions
+from api.replay.report import ReplayReport, write_report
+from api.replay.stages import Stages
+from cbp import main
+from warehouse.ingest import ingest
+from warehouse.landing import list_batches
+from warehouse.settings import Settings
+from warehouse.simulate import simulate
+
+DAY_US = 86_400_000_000
+DAYS = 45
+FROM_US = (17_622 + DAYS - 4) * DAY_US
+"""Four days before the end of a history that begins on 2018-04-01."""
+
+OPTIONS = ReplayOptions(from_us=FROM_US, to_us=FROM_US + 3 * DAY_US)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    folder = tmp_path_factory.mktemp("replay")
+    settings = Settings.from_environment(
+        {
+            "CBP_HOME": str(folder),
+            "CBP_MODELS": str(folder / "models"),
+            "CBP_REPORTS": str(folder / "reports"),
+        }
+    )
+    raw = folder / "payments.parquet"
+    simulate(raw, customers=60, merchants=40, days=DAYS, seed=5, dirt=0.5)
+    ingest(settings, [raw])
+    return settings
+
+
+@pytest.fixture(scope="module")
+def outcome(settings: Settings) -> ReplayOutcome:
+    return replay(settings, OPTIONS, announce=lambda _: None, progress=lambda *_: None)
+
+
+@pytest.fixture(scope="module")
+def report(settings: Settings, outcome: ReplayOutcome) -> ReplayReport:
+    return write_report(settings.reports_dir, outcome, OPTIONS)
+
+
+def prove_again(outcome: ReplayOutcome) -> ReplayOutcome:
+    return prove(outcome.replayed, stages=Stages(lambda _: None))
+
+
+@contextmanager
+def changed_live_store(outcome: ReplayOutcome, sql: str) -> Iterator[None]:
+    """Run SQL on the events that arrived; all is as before when the block is left."""
+    home = outcome.replayed.served.home
+    with closing(sqlite3.connect(home.live_store_url.removeprefix("sqlite:///"))) as connection:
+        connection.execute("create temp table before as select * from events")
+        assert connection.execute(sql).rowcount == 1
+        connection.commit()
+        try:
+            yield
+        finally:
+            connection.execute("delete from events")
+            connection.execute("insert into events select * from before")
+            connection.commit()
+
+
+def test_every_value_is_proven_and_every_difference_is_a_late_rows(report: ReplayReport) -> None:
+    found = json.loads(report.json.read_text(encoding="utf-8"))
+    assert found == report.content
+    assert found["mismatched_values"] == found["missing"] == found["unexplained"] == 0
+    assert found["scored"] > 200
+    assert found["audit_records"] == found["scored"] + 2 * 200, "the probe's pairs have their records too"
+    assert found["explained"] == found["differing_values"] > found["late"] > 0
+    assert found["freshness_ms"]["p99"] >= found["freshness_ms"]["p50"] > 0
+    assert found["throughput"] > 0
+
+
+def test_late_rows_are_listed(report: ReplayReport, outcome: ReplayOutcome) -> None:
+    listed = pyarrow.csv.read_csv(report.late_rows).to_pylist()
+    sent = outcome.replayed.stream.replayed().to_pylist()
+    late = {row["transaction_id"] for row in sent if row["ingested_us"] > row["event_us"]}
+    assert {row["transaction_id"] for row in listed} == late
+    assert sum(row["values_changed"] for row in listed) == report.content["explained"]
+    page = report.html.read_text(encoding="utf-8")
+    assert all(name in page for name in late)
+    assert "Live and historical values agree." in page
+
+
+def test_every_feature_of_every_payment_is_compared(outcome: ReplayOutcome) -> None:
+    findings, bundle = outcome.findings, outcome.replayed.bundle
+    behavioural = [one for one in bundle.features if one.kind not in ("raw", "attribute")]
+    assert findings.final.values >= outcome.replayed.traffic.sent.scored * len(behavioural)
+
+
+def test_nothing_of_the_home_itself_was_touched(settings: Settings, outcome: ReplayOutcome) -> None:
+    del outcome
+    assert len(list_batches(settings)) == 1
+    made = {path.name for path in settings.home.iterdir()}
+    assert made == {"payments.parquet", "landing", "replay", "reports"} & made
+
+
+def test_a_wrong_value_in_the_live_store_is_found(outcome: ReplayOutcome) -> None:
+    sql = (
+        "update events set amount_minor = amount_minor + 1 where arrival_seq = ("
+        "select arrival_seq from events where source = 'api' and customer_id not like 'freshness%' limit 1)"
+    )
+    with changed_live_store(outcome, sql):
+        again = prove_again(outcome)
+    assert again.mismatched > 0
+    assert not again.is_proven
+    assert prove_again(outcome).is_proven
+
+
+def test_a_row_that_the_live_store_lost_is_found(outcome: ReplayOutcome) -> None:
+    sql = (
+        "delete from events where arrival_seq = ("
+        "select max(arrival_seq) from decisions where transaction_id not like 'freshness%')"
+    )
+    with changed_live_store(outcome, sql):
+        again = prove_again(outcome)
+    assert again.missing == 1
+    assert not again.is_proven
+
+
+def test_a_difference_whose_late_row_is_not_listed_is_unexplained(outcome: ReplayOutcome) -> None:
+    late = outcome.findings.explanation.late.sort_by([("values_changed", "descending")]).to_pylist()[0]
+    assert late["values_changed"] > 0
+    sql = f"update events set event_us = 0 where transaction_id = '{late['transaction_id']}'"  # noqa: S608
+    with changed_live_store(outcome, sql):
+        again = prove_again(outcome)
+    assert again.unexplained > 0
+
+
+def test_a_row_that_the_warehouse_lost_is_missing_and_the_command_fails(
+    settings: Settings, outcome: ReplayOutcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, folder in (("CBP_HOME", settings.home), ("CBP_REPORTS", settings.reports_dir)):
+        monkeypatch.setenv(name, str(folder))
+    arguments = ["replay", "--from", "2018-05-12", "--to", "2018-05-15"]
+    with monkeypatch.context() as patched:
+        patched.setattr(proving, "replay", lambda *_, **__: outcome)
+        assert CliRunner().invoke(main, arguments).exit_code == 0
+        with duckdb.connect(str(outcome.replayed.untouched.published_file)) as connection:
+            sent = outcome.replayed.stream.replayed()["transaction_id"][0].as_py()
+            connection.execute("delete from marts.fct_transactions where transaction_id = ?", [sent])
+        broken = prove_again(outcome)
+        assert broken.missing == 1
+        patched.setattr(proving, "replay", lambda *_, **__: broken)
+        failed = CliRunner().invoke(main, arguments)
+    assert failed.exit_code == 1
+    assert "differ" in failed.output
+    assert "Traceback" not in failed.output
+
+
+@pytest.mark.parametrize("day", ["2018-03-01", "2019-01-01"])
+def test_a_replay_of_nothing_or_with_nothing_before_is_refused(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, day: str
+) -> None:
+    monkeypatch.setenv("CBP_HOME", str(settings.home))
+    failed = CliRunner().invoke(main, ["replay", "--from", day])
+    assert failed.exit_code == 2
+    assert "expected transactions that became known before --from" in " ".join(failed.output.split())
