@@ -101,7 +101,7 @@ def test_late_rows_are_listed(report: ReplayReport, outcome: ReplayOutcome) -> N
 
 def test_every_feature_of_every_payment_is_compared(outcome: ReplayOutcome) -> None:
     findings, bundle = outcome.findings, outcome.replayed.bundle
-    behavioural = [one for one in bundle.features if one.kind not in ("raw", "attribute")]
+    behavioural = [one for one in bundle.features if one.source != "raw"]
     assert findings.final.values >= outcome.replayed.traffic.sent.scored * len(behavioural)
 
 
