@@ -2,8 +2,9 @@
 
 The warehouse computes over all rows, a decision over those that had arrived. A value may differ only when a
 row came late: after the decision, and within its window (live features); or when the decision's own
-transaction came late, so that a newer snapshot was online already (profiles and risk). A derived feature may
-differ when a value differs that it is derived from.
+transaction came late, so that a newer snapshot was online already (profiles and risk), or later than allowed,
+so that the live store had forgotten part of its windows. A derived feature may differ when a value differs
+that it is derived from.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pyarrow as pa
 
 from api.replay.comparison import Comparison
 from api.replay.declared import LiveFeature
+from warehouse.live_transfer import ALLOWED_LATENESS_US
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ def explain(
         differing = [feature for feature in live if feature.name in comparison.by_feature]
         for keys, of_entity in groupby(sorted(differing, key=_keys), key=_keys):
             connection.execute(_explain_live(keys, list(of_entity)))
+        connection.execute(_EXPLAIN_TOO_LATE, [ALLOWED_LATENESS_US])
         connection.execute(_EXPLAIN_AHEAD, [[*derived, *(feature.name for feature in live)]])
         connection.execute(_EXPLAIN_DERIVED, {"derived": list(derived)})
         return _summary(connection, comparison)
@@ -125,6 +128,12 @@ inner join (select transaction_id, is_ahead from read_parquet(?)) as decided usi
 _EXPLAIN_AHEAD: Final = """
 update differences set cause = differences.arrival_seq
 where cause is null and is_ahead and not list_contains(?, feature)
+"""
+
+_EXPLAIN_TOO_LATE: Final = """
+update differences set cause = late.arrival_seq
+from late
+where differences.cause is null and late.arrival_seq = differences.arrival_seq and late.behind_us > ?
 """
 
 _EXPLAIN_DERIVED: Final = """
