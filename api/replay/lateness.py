@@ -83,8 +83,9 @@ def explain(
         differing = [feature for feature in live if feature.name in comparison.by_feature]
         for keys, of_entity in groupby(sorted(differing, key=_keys), key=_keys):
             connection.execute(_explain_live(keys, list(of_entity)))
-        connection.execute(_EXPLAIN_TOO_LATE, [ALLOWED_LATENESS_US])
-        connection.execute(_EXPLAIN_AHEAD, [[*derived, *(feature.name for feature in live)]])
+        names = [feature.name for feature in live]
+        connection.execute(_EXPLAIN_TOO_LATE, {"allowed_us": ALLOWED_LATENESS_US, "live": names})
+        connection.execute(_EXPLAIN_AHEAD, [[*derived, *names]])
         connection.execute(_EXPLAIN_DERIVED, {"derived": list(derived)})
         return _summary(connection, comparison)
 
@@ -133,7 +134,11 @@ where cause is null and is_ahead and not list_contains(?, feature)
 _EXPLAIN_TOO_LATE: Final = """
 update differences set cause = late.arrival_seq
 from late
-where differences.cause is null and late.arrival_seq = differences.arrival_seq and late.behind_us > ?
+where
+    differences.cause is null
+    and late.arrival_seq = differences.arrival_seq
+    and late.behind_us > $allowed_us
+    and list_contains($live, feature)
 """
 
 _EXPLAIN_DERIVED: Final = """
