@@ -12,8 +12,9 @@ from bench.reporting import REPORTS
 PAGE = REPORTS.parent.parent / "docs" / "benchmarks.md"
 _HEAD = """# Benchmarks
 
-Written by `make bench` from `reports/bench`. Each goal is in the words of who set it; a ratio is the peer's figure over
-ours, pair by pair in the same run: median (least to greatest). Figures without a peer depend on the machine that is named.
+Written by `make bench` from `reports/bench`. Each goal is in the words of who set it; a ratio is the
+peer's figure over ours, pair by pair in the same run: median (least to greatest). Figures without a
+peer depend on the machine that is named.
 """
 
 
