@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -94,7 +94,7 @@ def _without(
     apart: str | None, plaintexts: Iterator[bytes], *, into: dict[str, dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
     for plaintext in plaintexts:
-        record: dict[str, Any] = json.loads(plaintext)
+        record: dict[str, Any] = orjson.loads(plaintext)
         name: str = record["transaction"]["transaction_id"]
         if apart is not None and name.startswith(apart):
             into[name] = record["features"]

@@ -49,7 +49,9 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def outcome(settings: Settings) -> ReplayOutcome:
-    return replay(settings, OPTIONS, announce=lambda _: None, progress=lambda *_: None)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("TOKEN_SECONDS", "1")  # a long replay outlives many tokens
+        return replay(settings, OPTIONS, announce=lambda _: None, progress=lambda *_: None)
 
 
 @pytest.fixture(scope="module")
