@@ -32,7 +32,7 @@ def counts_from(day: int) -> int:
     return (day + 1) * DAY_US + LAG_US
 
 
-def whole(value: float | int) -> int:
+def whole(value: float) -> int:
     return int(Decimal(value).quantize(Decimal(1), rounding=ROUND_HALF_UP))
 
 
@@ -128,7 +128,7 @@ def explained(sums: Sequence[int], count: int) -> float:
     return total / float(count)
 
 
-def prior_weight(groups: Sequence[tuple[list[int], int, float | int]], scale: int) -> float:
+def prior_weight(groups: Sequence[tuple[list[int], int, int]], scale: int) -> float:
     """Prior weight from each customer's sums, count and sum of squares (Bühlmann and Straub)."""
     smallest, default, largest = WEIGHTS
     groups = [group for group in groups if group[1]]
@@ -136,7 +136,7 @@ def prior_weight(groups: Sequence[tuple[list[int], int, float | int]], scale: in
     if customers < 2 or count <= customers:
         return default
     own = [whole(explained(sums, number) * scale) for sums, number, _ in groups]
-    within = sum(max(whole(squares) - mine, 0) for mine, (_, _, squares) in zip(own, groups, strict=True))
+    within = sum(max(squares - mine, 0) for mine, (_, _, squares) in zip(own, groups, strict=True))
     totals = [sum(column) for column in zip(*(sums for sums, _, _ in groups), strict=True)]
     overall = explained(totals, count) * scale
     variance_within = float(within) / float(count - customers)
@@ -188,7 +188,7 @@ class Population:
         counts = [len(window.payments) for window in windows]
         hits = [window.hits() for window in windows]
         weekends = [window.weekend for window in windows]
-        squares = [sum((float(amount) * float(amount) for amount in amounts), 0.0) for amounts in usual]
+        squares = [sum(amount * amount for amount in amounts) for amounts in usual]
         variance = ratio(
             sum(window.squares_within for window in windows), sum(window.freedom for window in windows)
         )
@@ -221,13 +221,13 @@ class Population:
             ),
             shares=[ratio(sum(column), sum(counts)) for column in zip(*hits, strict=True)],
             part_weight=prior_weight(
-                [(hit, count, float(count * SHARE_SCALE)) for hit, count in zip(hits, counts, strict=True)],
+                [(hit, count, count * SHARE_SCALE) for hit, count in zip(hits, counts, strict=True)],
                 SHARE_SCALE,
             ),
             weekend_share=ratio(sum(weekends), sum(counts)),
             weekend_weight=prior_weight(
                 [
-                    ([weekend, count - weekend], count, float(count * SHARE_SCALE))
+                    ([weekend, count - weekend], count, count * SHARE_SCALE)
                     for weekend, count in zip(weekends, counts, strict=True)
                 ],
                 SHARE_SCALE,

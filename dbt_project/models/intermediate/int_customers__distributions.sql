@@ -73,6 +73,11 @@ sliced as (
         customer_windows.day
         {%- for window in windows %}
         {%- set before = 'positions.position - customer_windows.transactions_' ~ window %},
+        customer_windows.transactions_{{ window }},
+        customer_windows.amount_sum_{{ window }},
+        {{ whole_squares(
+            'customer_windows.squares_high_' ~ window, 'customer_windows.squares_middle_' ~ window, 'customer_windows.squares_low_' ~ window
+        ) }} as amount_squares_{{ window }},
         listed.amounts[{{ before }} + 1:positions.position] as amounts_{{ window }},
         -- The gap before the window's first transaction began outside.
         listed.gaps_us[{{ before }} + 2:positions.position] as gaps_us_{{ window }},
@@ -94,6 +99,9 @@ counted as (
         customer_id,
         day
         {%- for window in windows %},
+        transactions_{{ window }},
+        amount_sum_{{ window }},
+        amount_squares_{{ window }},
         amounts_{{ window }},
         list_aggregate(amounts_{{ window }}, 'quantile_disc', [0.5, 0.95]) as quantiles_{{ window }},
         list_max(gaps_us_{{ window }}) as gap_max_us_{{ window }},
@@ -104,12 +112,13 @@ counted as (
 
 ),
 
+-- Those that are trimmed are few.
 trimmed as (
 
     select
         *
         {%- for window in windows %},
-        list_filter(amounts_{{ window }}, lambda amount: {{ is_usual_amount('amount', 'quantiles_' ~ window ~ '[1]') }}) as usual_amounts_{{ window }}
+        list_filter(amounts_{{ window }}, lambda amount: not {{ is_usual_amount('amount', 'quantiles_' ~ window ~ '[1]') }}) as unusual_amounts_{{ window }}
         {%- endfor %}
     from counted
 
@@ -123,10 +132,10 @@ final as (
         {%- for window in windows %},
         quantiles_{{ window }}[1] as amount_median_{{ window }},
         quantiles_{{ window }}[2] as amount_p95_{{ window }},
-        cast(len(usual_amounts_{{ window }}) as bigint) as usual_transactions_{{ window }},
-        cast(list_sum(usual_amounts_{{ window }}) as bigint) as usual_amount_sum_{{ window }},
-        -- In the transactions' order, so that the sum has always the same bits.
-        list_sum(list_transform(usual_amounts_{{ window }}, lambda amount: cast(amount as double) * cast(amount as double))) as usual_amount_squares_{{ window }},
+        cast(transactions_{{ window }} - coalesce(len(unusual_amounts_{{ window }}), 0) as bigint) as usual_transactions_{{ window }},
+        cast(amount_sum_{{ window }} - coalesce(list_sum(unusual_amounts_{{ window }}), 0) as bigint) as usual_amount_sum_{{ window }},
+        amount_squares_{{ window }}
+        - coalesce(list_sum(list_transform(unusual_amounts_{{ window }}, lambda amount: cast(amount as hugeint) * amount)), 0) as usual_amount_squares_{{ window }},
         gap_max_us_{{ window }},
         cast(coalesce(len(merchant_counts_{{ window }}), 0) as bigint) as merchants_{{ window }},
         cast(list_sum(merchant_counts_{{ window }}) as bigint) as merchant_transactions_{{ window }},

@@ -38,7 +38,6 @@ explained as (
         {{ whole(explained_squares(['amount_sum_' ~ window], 'transactions_' ~ window)) }} as own_amount_squares_{{ window }},
         {{ amount_squares_within(window) }} as amount_squares_within_{{ window }},
         {{ whole(explained_squares(['usual_amount_sum_' ~ window], 'usual_transactions_' ~ window)) }} as own_usual_squares_{{ window }},
-        {{ whole('usual_amount_squares_' ~ window) }} as usual_squares_{{ window }},
         {{ whole(explained_squares(hits, 'transactions_' ~ window) ~ ' * ' ~ share_scale()) }} as own_part_squares_{{ window }},
         {{ whole(explained_squares(
             ['weekend_transactions_' ~ window, '(transactions_' ~ window ~ ' - weekend_transactions_' ~ window ~ ')'],
@@ -71,7 +70,7 @@ summed as (
         sum(usual_transactions_{{ window }}) as usual_transactions_{{ window }},
         sum(cast(usual_transactions_{{ window }} as hugeint) * usual_transactions_{{ window }}) as usual_transactions_squared_{{ window }},
         sum(cast(usual_amount_sum_{{ window }} as hugeint)) as usual_amount_sum_{{ window }},
-        sum(greatest(usual_squares_{{ window }} - own_usual_squares_{{ window }}, 0)) as usual_squares_within_{{ window }},
+        sum(greatest(usual_amount_squares_{{ window }} - own_usual_squares_{{ window }}, 0)) as usual_squares_within_{{ window }},
         sum(own_usual_squares_{{ window }}) as own_usual_squares_{{ window }},
         {%- for part in parts %}
         sum({{ part }}_transactions_{{ window }}) as {{ part }}_transactions_{{ window }},
