@@ -148,13 +148,16 @@ def isolation_trees(forest: Any, *, fill: npt.NDArray[np.floating[Any]]) -> list
 
 
 def xgboost_trees(model: bytes) -> list[Tree]:
-    """Read the trees of a binary XGBoost model, saved as JSON: leaves add up to the log odds.
+    """Read the trees of an XGBoost model of one output, saved as JSON: leaves add up to its margin.
 
-    XGBoost sends a value left when it is below a float32 threshold: for float32 values the same as at most
-    the float32 before it. The base score becomes a part of the first tree's leaves.
+    The margin is the log odds of a logistic objective, the value itself of squared error. XGBoost sends a
+    value left when it is below a float32 threshold: for float32 values the same as at most the float32 before
+    it. The base score becomes a part of the first tree's leaves.
     """
     learner = json.loads(model)["learner"]
     base = float(str(learner["learner_model_param"]["base_score"]).strip("[]"))
+    if learner["objective"]["name"] == "binary:logistic":
+        base = math.log(base / (1.0 - base))
     trees = []
     for number, nodes in enumerate(learner["gradient_booster"]["model"]["trees"]):
         conditions = np.asarray(nodes["split_conditions"], dtype=np.float32)
@@ -166,7 +169,7 @@ def xgboost_trees(model: bytes) -> list[Tree]:
                 feature=np.asarray(nodes["split_indices"], dtype=np.int64),
                 threshold=below.astype(np.float64),
                 missing_left=np.asarray(nodes["default_left"], dtype=bool),
-                value=conditions.astype(np.float64) + (0.0 if number else math.log(base / (1.0 - base))),
+                value=conditions.astype(np.float64) + (0.0 if number else base),
                 cover=np.asarray(nodes["sum_hessian"], dtype=np.float64),
             )
         )

@@ -136,6 +136,9 @@ def test_the_same_seed_gives_the_same_bits(fitted: Any) -> None:
     frame, fraud = planted_rows()
     again = clone(fitted).fit(frame, fraud)
     assert again.risk_score(frame).tobytes() == fitted.risk_score(frame).tobytes()
+    # what a bundle stores is the same too, so its hashes are
+    columns = list(frame.columns)
+    assert again.export_steps(columns, "risk") == fitted.export_steps(columns, "risk")
 
 
 def test_planted_fraud_scores_higher(fitted: Any) -> None:

@@ -1,0 +1,186 @@
+"""Scoring by a bundle's runtimes beside the objects that were trained: one row, and 10,000 rows."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.measuring import describe_versions
+from bench.pairs import Pairs, run_pairs
+from bench.reporting import Row, write_report
+from ml.anomaly import AutoencoderDetector, IsolationForestDetector, OneClassSvmDetector
+from ml.bundles import publish
+from ml.catalog import CompiledSql
+from ml.hybrid import ANOMALY_SCORE, HybridFraudPipeline
+from ml.manifest import FeatureSpec, TrainingSpec
+from ml.packing import FRAUD_PROBABILITY, pack
+from ml.reference import measure
+from ml.runtimes import load_runtime
+from ml.scoring import Scorer
+from ml.supervised import CLASSIFIERS
+from ml.thresholds import Thresholds, threshold_for_budget
+
+FEATURES = 140
+TRAIN_ROWS = 5_000
+BULK_ROWS = 10_000
+ALERTS = 100
+SINGLE_ROWS = 20
+SINGLE_PAIRS = 15
+BULK_PAIRS = 5
+TOLERANCE = 1e-5
+PEER = "the trained objects"
+COMMAND = "make bench NAME=scoring"
+Float32Matrix = npt.NDArray[np.float32]
+
+
+def run() -> None:
+    """Compare the scores, then the times of each scorer and of all together, then score in bulk."""
+    X, fraud = _rows(TRAIN_ROWS, seed=0)
+    asked, _ = _rows(BULK_ROWS, seed=1)
+    sides = {name: _sides(scorer, X, fraud) for name, scorer in _scorers().items()}
+    for name, (ours, peer) in sides.items():
+        if not np.allclose(ours(asked[:1000]), peer(asked[:1000]), rtol=0, atol=TOLERANCE):
+            raise RuntimeError(f"{name} scores otherwise than it was trained: times would mean nothing")
+    rows = [_single(name, [side], asked, goal="") for name, side in sides.items()]
+    goal = "at least 20 times faster for one row (all scorers together)"
+    rows += [_single("all scorers", list(sides.values()), asked, goal=goal)]
+    rows += [_bulk(name, side, asked) for name, side in sides.items()]
+    rows += [_bulk_by_bundle(X, fraud, asked)]
+    write_report(
+        "scoring",
+        rows,
+        versions=describe_versions("lightgbm", "numpy", "scikit-learn", "torch", "xgboost-cpu"),
+        data={
+            "simulated": True,
+            "features": FEATURES,
+            "train_rows": TRAIN_ROWS,
+            "rows": BULK_ROWS,
+            "alerts": ALERTS,
+            "threads": 1,
+        },
+    )
+
+
+Score = Callable[[Float32Matrix], npt.NDArray[np.float64]]
+
+
+def _scorers() -> dict[str, Any]:
+    detectors: dict[str, Any] = {
+        "isolation_forest": IsolationForestDetector(random_state=0),
+        "one_class_svm": OneClassSvmDetector(random_state=0),
+        "autoencoder": AutoencoderDetector(epochs=5, random_state=0),
+    }
+    return detectors | {name: classifier(random_state=0) for name, classifier in CLASSIFIERS.items()}
+
+
+def _sides(scorer: Any, X: Float32Matrix, fraud: npt.NDArray[np.bool_]) -> tuple[Score, Score]:
+    """Fit a scorer; return what a bundle scores with, and the object that was trained."""
+    scorer.fit(X, fraud)
+    model = scorer.export()
+    trained = getattr(scorer, "model_", None)
+    if hasattr(trained, "set_params"):
+        trained.set_params(n_jobs=1)
+    return load_runtime(model.kind, model.files).run, scorer._trained_risk
+
+
+def _single(name: str, sides: list[tuple[Score, Score]], asked: Float32Matrix, *, goal: str) -> Row:
+    def microseconds(which: int) -> float:
+        started = time.perf_counter()
+        for index in range(SINGLE_ROWS):
+            for side in sides:
+                side[which](asked[index : index + 1])
+        return (time.perf_counter() - started) / SINGLE_ROWS * 1e6
+
+    results = run_pairs(lambda: microseconds(0), lambda: microseconds(1), count=SINGLE_PAIRS)
+    return _row(f"one row: {name}", "µs", results, goal=goal, least=20.0 if goal else 0.0)
+
+
+def _bulk(name: str, side: tuple[Score, Score], asked: Float32Matrix) -> Row:
+    def seconds(which: int) -> float:
+        started = time.perf_counter()
+        side[which](asked)
+        return (time.perf_counter() - started) / len(asked) * 1e6
+
+    results = run_pairs(lambda: seconds(0), lambda: seconds(1), count=BULK_PAIRS)
+    return _row(f"{len(asked):,} rows: {name}", "µs/row", results, goal="", least=0.0)
+
+
+def _row(metric: str, unit: str, results: Any, *, goal: str, least: float) -> Row:
+    pairs = Pairs(tuple(ours for ours, _ in results), tuple(peer for _, peer in results))
+    columns: dict[str, Any] = pairs.columns(PEER)
+    return Row(
+        metric=metric, unit=unit, goal=goal, met=columns["ratio_median"] >= least, command=COMMAND, **columns
+    )
+
+
+def _bulk_by_bundle(X: Float32Matrix, fraud: npt.NDArray[np.bool_], asked: Float32Matrix) -> Row:
+    """Score rows as the API gives them by the default model's bundle, with reasons for its alerts."""
+    pipeline = HybridFraudPipeline(random_state=0).fit(X, fraud)
+    with tempfile.TemporaryDirectory() as folder:
+        scorer = Scorer.load(_publish(Path(folder), pipeline, X, asked))
+    rows = [dict(zip(_names(), row, strict=True)) for row in asked.astype(float).tolist()]
+    rates = []
+    for _ in range(BULK_PAIRS):
+        started = time.perf_counter()
+        scores = scorer.score(rows, explain="alerts")
+        rates.append(len(rows) / (time.perf_counter() - started))
+        if sum(bool(score.reasons) for score in scores) != ALERTS:
+            raise RuntimeError("expected reasons for the alerts alone")
+    rate = float(np.median(rates))
+    goal = "bulk at least 50,000 rows a second, with reasons for alerts only"
+    metric = f"{len(rows):,} rows: the default bundle, from rows to decisions and reasons"
+    return Row(metric, "rows/s", rate, goal, rate >= 50_000, COMMAND)
+
+
+def _publish(folder: Path, pipeline: HybridFraudPipeline, X: Float32Matrix, asked: Float32Matrix) -> Path:
+    scores = pipeline.risk_score(asked)
+    anomaly = pipeline.anomaly_score(asked)
+    names = _names()
+    reference = measure([*names, FRAUD_PROBABILITY, ANOMALY_SCORE], np.column_stack([asked, scores, anomaly]))
+    review = threshold_for_budget(scores, days=1, alerts_per_day=ALERTS)
+    packed = pack(
+        pipeline,
+        name="bench",
+        service="none",
+        features=[
+            FeatureSpec(name=name, dtype="double", source="velocity", family=name, description=name)
+            for name in names
+        ],
+        sql=CompiledSql(live="select 1", derived="select 1"),
+        thresholds=Thresholds(review, None, ALERTS, len(asked), 1),
+        training=TrainingSpec(
+            protocol={},
+            train_start_us=0,
+            train_end_us=0,
+            test_start_us=0,
+            test_end_us=0,
+            as_of_us=None,
+            train_rows=len(X),
+            train_frauds=0,
+            test_rows=0,
+            test_frauds=0,
+            seed=0,
+        ),
+        metrics={},
+        reference=reference,
+    )
+    return publish(folder, manifest=packed.manifest, files=packed.files, day="2018-01-01")
+
+
+def _names() -> list[str]:
+    return [f"number_{index}" for index in range(FEATURES)]
+
+
+def _rows(count: int, *, seed: int) -> tuple[Float32Matrix, npt.NDArray[np.bool_]]:
+    """Draw rows of which some are frauds that eight of the columns tell; a tenth of the values is missing."""
+    chance = np.random.default_rng(seed)
+    X = chance.lognormal(size=(count, FEATURES)).astype(np.float32)
+    fraud = np.log(X[:, :8]).sum(axis=1) + chance.normal(scale=2, size=count) > 8.0
+    X[chance.random(X.shape) < 0.1] = np.nan
+    return X, fraud
