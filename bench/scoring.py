@@ -124,7 +124,8 @@ def _bulk_by_bundle(X: Float32Matrix, fraud: npt.NDArray[np.bool_], asked: Float
     pipeline = HybridFraudPipeline(random_state=0).fit(X, fraud)
     with tempfile.TemporaryDirectory() as folder:
         scorer = Scorer.load(_publish(Path(folder), pipeline, X, asked))
-    rows = [dict(zip(_names(), row, strict=True)) for row in asked.astype(float).tolist()]
+    values = [[None if value != value else value for value in row] for row in asked.astype(float).tolist()]
+    rows = [dict(zip(_names(), row, strict=True)) for row in values]
     rates = []
     for _ in range(BULK_PAIRS):
         started = time.perf_counter()
