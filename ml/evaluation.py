@@ -1,215 +1,353 @@
-"""How good scores are: AUC ROC, average precision, card precision at k, and figures at a threshold."""
+"""Evaluation of a fitted model: figures, pictures and a page below ``reports/<model_name>/``.
+
+Files::
+
+    metrics.json                what the model reaches on the rows given, with intervals, calibration, cost
+    external_metrics.json       the same on the external rows, if any were given
+    classification_report.csv   precision, recall, F1 and rows of each class at the threshold
+    confusion_matrix.png, roc_curve.png, precision_recall_curve.png, score_distribution.png,
+    calibration.png, cost_curve.png (where amounts are known)
+    report.html                 all of it on one page
+"""
 
 from __future__ import annotations
 
-import json
-import os
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import average_precision_score, roc_auc_score
+
+from ml.errors import TrainingDataError
+from ml.evaluation_page import write_page
+from ml.intervals import bootstrap_intervals
+from ml.matrix import Float64Vector
+from ml.metric_curves import DEFAULT_REVIEW_COST_MINOR, cost_curve, measure_calibration
+from ml.metrics import (
+    Evaluation,
+    ThresholdMetrics,
+    card_precision_at_k,
+    evaluate_scores,
+    metrics_at_threshold,
+)
+from ml.plots import plot_confusion_matrix, plot_cost, plot_curves
+from ml.report_files import write_csv, write_json
+from ml.row_facts import RowFacts
+from ml.scored_model import fraud_probability
+from ml.validation import Validation, prequential_folds, stratified_folds, validate_folds
+
+__all__ = [
+    "Evaluation",
+    "ModelReport",
+    "RowFacts",
+    "ThresholdMetrics",
+    "card_precision_at_k",
+    "evaluate_model",
+    "evaluate_scores",
+    "metrics_at_threshold",
+    "plot_confusion_matrix",
+    "plot_curves",
+    "write_json",
+]
+
+EvaluationProgress = Callable[[str], None]
+"""Called with what begins."""
+
+METRICS_FILE: Final = "metrics.json"
+EXTERNAL_FILE: Final = "external_metrics.json"
+CLASSES_FILE: Final = "classification_report.csv"
+PAGE_FILE: Final = "report.html"
 
 
 @dataclass(frozen=True)
-class ThresholdMetrics:
-    """What happens at one threshold: a row is an alert when its score is at least `threshold`.
+class ModelReport:
+    """What an evaluation found and wrote.
 
     Parameters
     ----------
-    threshold : float
-        On the scores' scale.
-    alerts : int
-        Rows at or above it.
-    precision : float or None
-        Share of the alerts that are fraud; None without alerts.
-    recall : float
-        Share of the frauds that are alerts.
+    folder : Path
+        Where the files are.
+    evaluation : Evaluation
+        On the rows given.
+    external : Evaluation or None
+        On the external rows, if any were given.
+    metrics : dict
+        Content of ``metrics.json``.
     """
 
-    threshold: float
-    alerts: int
-    precision: float | None
-    recall: float
+    folder: Path
+    evaluation: Evaluation
+    external: Evaluation | None
+    metrics: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Figures of one set of scored rows.
-
-    Parameters
-    ----------
-    rows, frauds : int
-        Size of the set.
-    auc_roc, average_precision : float
-        Over all rows.
-    card_precision : float or None
-        Card precision at `card_precision_k`, mean over days; None where no row has a customer.
-    card_precision_k : int
-        Customers a day.
-    at_threshold : ThresholdMetrics or None
-        At the decision threshold, when one was given.
-    """
-
-    rows: int
-    frauds: int
-    auc_roc: float
-    average_precision: float
-    card_precision: float | None
-    card_precision_k: int
-    at_threshold: ThresholdMetrics | None
-
-    @property
-    def card_precision_at_100(self) -> float | None:
-        """Card precision at 100; None where it was measured at another k or there are no customers."""
-        return self.card_precision if self.card_precision_k == 100 else None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the figures as JSON values; card precision is named after its k (card_precision_at_100)."""
-        figures = asdict(self)
-        k = figures.pop("card_precision_k")
-        figures[f"card_precision_at_{k}"] = figures.pop("card_precision")
-        return figures
-
-
-def evaluate_scores(
-    scores: npt.ArrayLike,
-    labels: npt.ArrayLike,
+def evaluate_model(
+    model: Any,
+    X: Any,
+    y: npt.ArrayLike,
     *,
-    customers: npt.ArrayLike | None = None,
-    days: npt.ArrayLike | None = None,
-    k: int = 100,
+    model_name: str,
+    X_external: Any = None,
+    y_external: npt.ArrayLike | None = None,
+    facts: RowFacts | None = None,
+    facts_external: RowFacts | None = None,
     threshold: float | None = None,
-) -> Evaluation:
-    """Compute the figures of scored rows.
+    k: int = 100,
+    review_cost_minor: int = DEFAULT_REVIEW_COST_MINOR,
+    validations: Sequence[Validation] = (),
+    replicates: int = 200,
+    seed: int = 0,
+    data: str = "",
+    reports_dir: Path = Path("reports"),
+    progress: EvaluationProgress = lambda what: None,
+) -> ModelReport:
+    """Evaluate a fitted model on rows that it has not seen, and write its report.
 
     Parameters
     ----------
-    scores : array-like of float, shape (n,)
-        Higher is riskier.
-    labels : array-like of bool, shape (n,)
-        True is fraud; both classes must be there.
-    customers : array-like, shape (n,), optional
-        Customer of each row; None where there is none.
-    days : array-like of int, shape (n,), optional
-        Day of each row.
+    model : object
+        Fitted; with ``risk_score(X)``, or ``predict_proba(X)`` whose second column is fraud's.
+    X : array-like or DataFrame of shape (n, n_features)
+        Rows that the model was not trained on.
+    y : array-like of shape (n,)
+        Truth; 1 or True is fraud. Both classes must be there.
+    model_name : str
+        Names the folder below `reports_dir`.
+    X_external, y_external : array-like, optional
+        Rows from elsewhere, say another bank or year, measured apart.
+    facts, facts_external : RowFacts, optional
+        Customers, times, amounts: what is absent is not measured.
+    threshold : float, optional
+        Lowest score that is an alert; by default 0.5. A bundle brings its own.
     k : int, default=100
         Customers a day for card precision.
-    threshold : float, optional
-        Where to measure precision and recall.
+    review_cost_minor : int, default=1000
+        What looking at an alert costs, for the cost curve.
+    validations : sequence of Validation, optional
+        From `cross_validate`: shown in the report.
+    replicates : int, default=200
+        Of the bootstrap; 0: no intervals.
+    seed : int, default=0
+        Of the bootstrap.
+    data : str
+        Which data this is: shown on the page and in the JSON.
+    reports_dir : Path, default=reports
+    progress : callable, optional
+        See `EvaluationProgress`.
 
     Returns
     -------
-    Evaluation
+    ModelReport
+
+    Raises
+    ------
+    TrainingDataError
+        When the rows hold one class only, lengths differ, or `model_name` is no plain name.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> X = np.random.default_rng(0).normal(size=(400, 2))
+    >>> y = X[:, 0] > 1
+    >>> model = LogisticRegression().fit(X[:200], y[:200])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     report = evaluate_model(model, X[200:], y[200:], model_name="plain", reports_dir=Path(folder))
+    >>> report.evaluation.auc_roc > 0.99
+    True
     """
-    risk = np.asarray(scores, dtype=np.float64)
-    fraud = np.asarray(labels, dtype=bool)
-    card_precision = None
-    if customers is not None and days is not None:
-        card_precision = card_precision_at_k(risk, fraud, customers=customers, days=days, k=k)
-    return Evaluation(
-        rows=len(risk),
-        frauds=int(fraud.sum()),
-        auc_roc=float(roc_auc_score(fraud, risk)),
-        average_precision=float(average_precision_score(fraud, risk)),
-        card_precision=card_precision,
-        card_precision_k=k,
-        at_threshold=None if threshold is None else metrics_at_threshold(risk, fraud, threshold=threshold),
-    )
+    if not model_name or Path(model_name).name != model_name or model_name.startswith("."):
+        raise TrainingDataError(f"expected a model's name without folders, got {model_name!r}")
+    folder = reports_dir / model_name
+    alerts_from = 0.5 if threshold is None else float(threshold)
+    measure = _Measure(alerts_from, k, review_cost_minor, replicates, seed)
+    progress("scoring")
+    rows = _Rows.scored(model, X, y, facts)
+    external = None if X_external is None else _Rows.scored(model, X_external, y_external, facts_external)
+    progress("measuring")
+    evaluation, figures = measure.all_of(rows)
+    metrics = {
+        "model": model_name,
+        "data": data,
+        **figures,
+        "validations": [validation.as_dict() for validation in validations],
+    }
+    write_json(metrics, folder / METRICS_FILE)
+    external_evaluation = None
+    if external is not None:
+        external_evaluation, external_figures = measure.all_of(external)
+        write_json({"model": model_name, **external_figures}, folder / EXTERNAL_FILE)
+    write_csv(*_classes(rows.scores >= alerts_from, rows.labels), folder / CLASSES_FILE)
+    progress("drawing")
+    pictures = _pictures(rows, folder, measure, model_name)
+    write_page(folder / PAGE_FILE, metrics, pictures, external=None if external is None else external_figures)
+    return ModelReport(folder, evaluation, external_evaluation, metrics)
 
 
-def metrics_at_threshold(
-    scores: npt.ArrayLike, labels: npt.ArrayLike, *, threshold: float
-) -> ThresholdMetrics:
-    """Return precision and recall where a row is an alert when its score is at least `threshold`."""
-    alert = np.asarray(scores, dtype=np.float64) >= threshold
-    fraud = np.asarray(labels, dtype=bool)
-    hits, alerts, frauds = int((alert & fraud).sum()), int(alert.sum()), int(fraud.sum())
-    return ThresholdMetrics(
-        threshold=float(threshold),
-        alerts=alerts,
-        precision=hits / alerts if alerts else None,
-        recall=hits / frauds if frauds else 0.0,
-    )
-
-
-def card_precision_at_k(
-    scores: npt.ArrayLike,
-    labels: npt.ArrayLike,
+def cross_validate(
+    model: Any,
+    X: Any,
+    y: npt.ArrayLike,
     *,
-    customers: npt.ArrayLike,
-    days: npt.ArrayLike,
+    facts: RowFacts | None = None,
+    folds: int = 5,
+    prequential: int = 4,
     k: int = 100,
-) -> float | None:
-    """Return the mean over days of the share of the k riskiest customers who are compromised.
-
-    Each day customers are ranked by their highest score of the day; a customer is compromised on a day with a
-    fraud of theirs. Compromised customers among the first k are detected and dropped from the days after. The
-    share is of k also on a day with fewer customers. Equal scores rank by the order of first appearance in
-    the rows. Rows without a customer (None) are left out.
+    seed: int = 0,
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> list[Validation]:
+    """Validate a model on stratified folds and, where times are known, on prequential folds.
 
     Parameters
     ----------
-    scores : array-like of float, shape (n,)
-    labels : array-like of bool, shape (n,)
-    customers : array-like, shape (n,)
-        Customer of each row.
-    days : array-like of int, shape (n,)
-        Day of each row; only days that occur count.
+    model : estimator
+        Cloned and fitted for each fold.
+    X : array-like or DataFrame of shape (n, n_features)
+        Training rows in order of time.
+    y : array-like of shape (n,)
+        1 or True is fraud.
+    facts : RowFacts, optional
+        With ``event_us`` and ``label_known_us`` for prequential folds.
+    folds, prequential : int, default=5 and 4
+        How many of each; 0: none.
     k : int, default=100
-        Customers that can be looked at in a day.
-
-    Returns
-    -------
-    float or None
-        None when no row has a customer.
-
-    References
-    ----------
-    Le Borgne et al., "Reproducible Machine Learning for Credit Card Fraud Detection", chapter 4.4 (precision
-    top-k).
+        Customers a day for card precision.
+    seed : int, default=0
+        Of the stratified folds.
+    progress : callable, optional
+        Called with the kind of fold, how many are done, and how many there are.
     """
-    code = _customer_codes(customers)
-    known = code >= 0
-    if not known.any():
-        return None
-    risk = np.asarray(scores, dtype=np.float64)[known]
-    fraud = np.asarray(labels, dtype=bool)[known]
-    day = np.asarray(days)[known]
-    code = code[known]
-    detected = np.zeros(int(code.max()) + 1, dtype=bool)
-    shares = []
-    for today in np.unique(day):
-        rows = np.flatnonzero((day == today) & ~detected[code])
-        highest = np.full(len(detected), -np.inf)
-        np.maximum.at(highest, code[rows], risk[rows])
-        compromised = np.zeros(len(detected), dtype=bool)
-        compromised[code[rows[fraud[rows]]]] = True
-        present = np.unique(code[rows])
-        first = present[np.argsort(-highest[present], kind="stable")[:k]]
-        hits = first[compromised[first]]
-        detected[hits] = True
-        shares.append(len(hits) / k)
-    return float(np.mean(shares))
+    labels, known = np.asarray(y).astype(bool), facts or RowFacts()
+    kinds = {}
+    if folds:
+        kinds["stratified"] = stratified_folds(labels, folds=folds, seed=seed)
+    if prequential and known.event_us is not None and known.label_known_us is not None:
+        kinds["prequential"] = prequential_folds(known.event_us, known.label_known_us, folds=prequential)
+    return [
+        validate_folds(
+            model,
+            X,
+            labels,
+            cut,
+            kind=kind,
+            facts=known,
+            k=k,
+            progress=lambda done, total, kind=kind: progress(kind, done, total),  # type: ignore[misc]
+        )
+        for kind, cut in kinds.items()
+    ]
 
 
-def write_json(values: dict[str, Any], path: Path) -> None:
-    """Write `values` as indented JSON, replacing `path` in one rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(
-        json.dumps(values, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8"
-    )
-    temporary.replace(path)
+@dataclass(frozen=True)
+class _Rows:
+    scores: Float64Vector
+    labels: npt.NDArray[np.bool_]
+    facts: RowFacts
+
+    @classmethod
+    def scored(cls, model: Any, X: Any, y: npt.ArrayLike | None, facts: RowFacts | None) -> _Rows:
+        labels = np.asarray([] if y is None else y).astype(bool)
+        if len(labels) != len(X):
+            raise TrainingDataError(f"expected a label for each of {len(X)} rows, got {len(labels)}")
+        if labels.all() or not labels.any():
+            raise TrainingDataError(
+                f"expected frauds and others to evaluate on, got {int(labels.sum())} frauds in "
+                f"{len(labels)} rows"
+            )
+        return cls(fraud_probability(model, X), labels, facts or RowFacts())
+
+    def take(self, chosen: npt.NDArray[np.bool_]) -> _Rows:
+        return _Rows(self.scores[chosen], self.labels[chosen], self.facts.take(chosen))
 
 
-def _customer_codes(customers: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Give each customer a number, in order of first appearance; -1 is none."""
-    numbers: dict[Any, int] = {}
-    values = customers.tolist() if isinstance(customers, np.ndarray) else list(customers)  # type: ignore[arg-type]
-    codes = (
-        -1 if value is None or value != value else numbers.setdefault(value, len(numbers)) for value in values
-    )
-    return np.fromiter(codes, dtype=np.int64, count=len(values))
+@dataclass(frozen=True)
+class _Measure:
+    threshold: float
+    k: int
+    review_cost_minor: int
+    replicates: int
+    seed: int
+
+    def all_of(self, rows: _Rows) -> tuple[Evaluation, dict[str, Any]]:
+        """Return the figures of rows, plain and as JSON values."""
+        evaluation = self.plain(rows)
+        facts = rows.facts
+        figures: dict[str, Any] = {
+            "figures": evaluation.as_dict(),
+            "calibration": measure_calibration(rows.scores, rows.labels).as_dict(),
+        }
+        if facts.amounts is not None:
+            figures["cost"] = self.cost(rows).as_dict()
+        if self.replicates:
+            intervals = bootstrap_intervals(
+                rows.scores,
+                rows.labels,
+                customers=facts.customers,
+                threshold=self.threshold,
+                replicates=self.replicates,
+                seed=self.seed,
+            )
+            figures["intervals"] = {name: asdict(interval) for name, interval in intervals.items()}
+        is_new = facts.is_new_customer()
+        if is_new is not None:
+            figures["new_customers"] = self.of_part(rows, is_new)
+            figures["known_customers"] = self.of_part(rows, ~is_new)
+        return evaluation, figures
+
+    def plain(self, rows: _Rows) -> Evaluation:
+        return evaluate_scores(
+            rows.scores,
+            rows.labels,
+            customers=rows.facts.customers,
+            days=rows.facts.days(),
+            k=self.k,
+            threshold=self.threshold,
+            amounts=rows.facts.amounts,
+        )
+
+    def of_part(self, rows: _Rows, chosen: npt.NDArray[np.bool_]) -> dict[str, Any]:
+        """Return the figures of some rows; sizes alone where they are of one class."""
+        part = rows.take(chosen)
+        frauds = int(part.labels.sum())
+        if 0 < frauds < len(part.labels):
+            return self.plain(part).as_dict()
+        return {"rows": len(part.labels), "frauds": frauds}
+
+    def cost(self, rows: _Rows) -> Any:
+        amounts = np.zeros(len(rows.scores)) if rows.facts.amounts is None else rows.facts.amounts
+        return cost_curve(rows.scores, rows.labels, amounts, review_cost_minor=self.review_cost_minor)
+
+
+def _pictures(rows: _Rows, folder: Path, measure: _Measure, name: str) -> dict[str, Path]:
+    drawn = {
+        "confusion_matrix": plot_confusion_matrix(
+            rows.labels,
+            rows.scores >= measure.threshold,
+            folder / "confusion_matrix.png",
+            title=f"Confusion matrix: {name}, threshold {measure.threshold:.3g}",
+        ),
+        **plot_curves(rows.scores, rows.labels, folder, threshold=measure.threshold, title=name),
+    }
+    if rows.facts.amounts is not None:
+        path = folder / "cost_curve.png"
+        drawn["cost_curve"] = plot_cost(measure.cost(rows), path, title=f"Cost by alerts: {name}")
+    return drawn
+
+
+def _classes(
+    alerts: npt.NDArray[np.bool_], labels: npt.NDArray[np.bool_]
+) -> tuple[list[str], list[list[Any]]]:
+    """Return the classification report: a row a class, their mean, and the mean weighted by rows."""
+    rows: list[list[Any]] = []
+    for name, said, true in (("genuine", ~alerts, ~labels), ("fraud", alerts, labels)):
+        found = metrics_at_threshold(said.astype(float), true, threshold=0.5)
+        rows.append([name, found.precision or 0.0, found.recall, found.f1, int(true.sum())])
+    figures = np.asarray([row[1:4] for row in rows])
+    counts = np.asarray([row[4] for row in rows])
+    total = int(counts.sum())
+    rows.append(["macro average", *figures.mean(axis=0).tolist(), total])
+    rows.append(["weighted average", *np.average(figures, axis=0, weights=counts).tolist(), total])
+    rows.append(["accuracy", None, None, float(np.mean(alerts == labels)), total])
+    return ["class", "precision", "recall", "f1", "rows"], rows

@@ -1,4 +1,4 @@
-"""Figures against slow, obvious oracles."""
+"""Figures against scikit-learn and slow, obvious oracles."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn import metrics as sklearn_metrics
 
-from ml.evaluation import card_precision_at_k, evaluate_scores, metrics_at_threshold, write_json
+from ml.metrics import card_precision_at_k, evaluate_scores, metrics_at_threshold
+from ml.report_files import write_json
 
 ROWS = st.lists(
     st.tuples(
@@ -99,3 +101,28 @@ def test_no_alert_has_no_precision() -> None:
 def test_rows_without_a_customer_may_be_nan() -> None:
     customers = np.array(["a", float("nan"), None], dtype=object)
     assert card_precision_at_k([1, 1, 1], [True, True, True], customers=customers, days=[0, 0, 0], k=1) == 1.0
+
+
+SCORED = st.lists(
+    st.tuples(st.integers(0, 20).map(lambda value: value / 20), st.booleans(), st.integers(0, 5_000)),
+    min_size=1,
+    max_size=60,
+)
+
+
+@settings(deadline=None)
+@given(rows=SCORED, threshold=st.integers(0, 21).map(lambda value: value / 20))
+def test_figures_at_a_threshold_are_scikit_learns(
+    rows: list[tuple[float, bool, int]], threshold: float
+) -> None:
+    scores, labels, amounts = (list(column) for column in zip(*rows, strict=True))
+    alerts = [score >= threshold for score in scores]
+    found = metrics_at_threshold(scores, labels, threshold=threshold, amounts=amounts)
+    assert found.accuracy == pytest.approx(sklearn_metrics.accuracy_score(labels, alerts))
+    assert found.recall == pytest.approx(sklearn_metrics.recall_score(labels, alerts, zero_division=0))
+    assert found.f1 == pytest.approx(sklearn_metrics.f1_score(labels, alerts, zero_division=0))
+    precision = sklearn_metrics.precision_score(labels, alerts, zero_division=0)
+    assert (found.precision or 0.0) == pytest.approx(precision)
+    lost = sum(amount for _, fraud, amount in rows if fraud)
+    seen = sum(amount for score, fraud, amount in rows if fraud and score >= threshold)
+    assert found.value_detected == (None if lost == 0 else pytest.approx(seen / lost))
