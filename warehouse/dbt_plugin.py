@@ -22,6 +22,7 @@ from duckdb.sqltypes import BIGINT, VARCHAR, DuckDBPyType
 
 from warehouse.feature_files import publish_files
 from warehouse.landing import ensure_landing
+from warehouse.segments import ensure_segments
 from warehouse.settings import Settings
 
 _LOOPS: Final = ("velocity_parts.py", "window_kernels.py")
@@ -35,6 +36,7 @@ class Plugin(BasePlugin):
         self.settings = Settings.from_environment()
         self.settings.create_folders()
         ensure_landing(self.settings)
+        ensure_segments(self.settings)
 
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
         """Register the functions that the project's hooks call."""

@@ -58,6 +58,11 @@ class Settings:
         return self.home / "features"
 
     @property
+    def segments_file(self) -> Path:
+        """Segments of customers over time, with the clustering that gave them."""
+        return self.home / "segments" / "customers.parquet"
+
+    @property
     def build_file(self) -> Path:
         """DuckDB file that dbt alone opens."""
         return self.home / "warehouse" / "build.duckdb"
@@ -97,6 +102,7 @@ class Settings:
         for folder in (
             self.landing_dir,
             self.features_dir,
+            self.segments_file.parent,
             self.build_file.parent,
             self.feast_dir,
             self.home / "live",
