@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from ml.catalog import AMOUNT, CompiledSql, attribute_spec, feature_specs, read_compiled_sql, read_notes
 from ml.errors import TrainingDataError
@@ -19,7 +21,7 @@ from ml.matrix import Float32Matrix, column_to_float64, table_to_matrix, to_floa
 from ml.protocols import Split, split_rows
 from warehouse.settings import Settings
 
-_TRANSACTIONS: Final = "marts.fct_transactions"
+TRANSACTIONS: Final = "marts.fct_transactions"
 _MEMORY_LIMIT: Final = "3GB"
 # Labels never travel with the rows to Feast; attributes join the matrix beside the features.
 _APART: Final = ("is_fraud", "label_known_us", "label_source", "attributes_number", "attributes_text")
@@ -84,17 +86,64 @@ def read_training_data(
     joining : callable, optional
         Called when rows are chosen and features are about to be joined.
     """
+    with open_published(settings) as connection:
+        split = split_rows(connection, TRANSACTIONS, protocol=protocol, as_of_us=as_of_us)
+        keys = attribute_keys(connection, split.rows)
+        features, matrix = join_features(settings, connection, split.rows, keys=keys, joining=joining)
+    return TrainingData(split=split, features=features, matrix=matrix, sql=read_compiled_sql(settings))
+
+
+@contextmanager
+def open_published(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open the published warehouse for reading, within a limit of memory.
+
+    Raises
+    ------
+    TrainingDataError
+        When there is none.
+    """
     if not settings.published_file.exists():
         raise TrainingDataError("expected a published warehouse, found none: run `cbp build` first")
-    sql, notes = read_compiled_sql(settings), read_notes(settings)
     limits: dict[str, Any] = {"memory_limit": _MEMORY_LIMIT}
     with duckdb.connect(str(settings.published_file), read_only=True, config=limits) as connection:
-        split = split_rows(connection, _TRANSACTIONS, protocol=protocol, as_of_us=as_of_us)
-        connection.register("chosen", split.rows.select(["transaction_id"]))
-        transactions = connection.execute(_rows_query("* exclude (" + ", ".join(_apart(connection)) + ")"))
-        table = transactions.to_arrow_table()
-        keys = _attribute_keys(connection)
-        attributes = _attribute_matrix(connection, keys, len(table))
+        yield connection
+
+
+def join_features(
+    settings: Settings,
+    connection: duckdb.DuckDBPyConnection,
+    chosen: pa.Table,
+    *,
+    keys: Sequence[str],
+    joining: Callable[[], None] = lambda: None,
+) -> tuple[list[FeatureSpec], Float32Matrix]:
+    """Join every feature to chosen transactions, each as of its own time.
+
+    Parameters
+    ----------
+    settings : Settings
+        The home.
+    connection : duckdb.DuckDBPyConnection
+        From `open_published`.
+    chosen : pyarrow.Table
+        With a column ``transaction_id``.
+    keys : sequence of str
+        Numeric attributes to join, see `attribute_keys`.
+    joining : callable, optional
+        Called when transactions are read and features are about to be joined.
+
+    Returns
+    -------
+    list of FeatureSpec
+        Columns of the matrix.
+    ndarray of float32, shape (n_chosen, n_features)
+        In order of time and id.
+    """
+    sql, notes = read_compiled_sql(settings), read_notes(settings)
+    connection.register("chosen", chosen.select(["transaction_id"]))
+    transactions = connection.execute(_rows_query("* exclude (" + ", ".join(_apart(connection)) + ")"))
+    table = transactions.to_arrow_table()
+    attributes = _attribute_matrix(connection, keys, len(table))
     joining()
     store = open_store(settings)
     frame = with_derived(training_frame(store, table), sql.derived, store=store)
@@ -104,24 +153,12 @@ def read_training_data(
     if keys:
         features += [attribute_spec(key) for key in keys]
         matrix = np.hstack([matrix, attributes])
-    return TrainingData(split=split, features=features, matrix=matrix, sql=sql)
+    return features, matrix
 
 
-def _rows_query(columns: str) -> str:
-    # names of ours and of the warehouse's own columns
-    return (
-        f"select {columns} from {_TRANSACTIONS} inner join chosen using (transaction_id) "  # noqa: S608
-        "order by event_us, transaction_id"
-    )
-
-
-def _apart(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    rows = connection.execute(f"describe {_TRANSACTIONS}").fetchall()
-    return [name for name, *_ in rows if name in _APART]
-
-
-def _attribute_keys(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """Return the names of the numeric attributes that the chosen rows have, sorted."""
+def attribute_keys(connection: duckdb.DuckDBPyConnection, chosen: pa.Table) -> list[str]:
+    """Return the names of the numeric attributes that the chosen transactions have, sorted."""
+    connection.register("chosen", chosen.select(["transaction_id"]))
     names = _rows_query("transaction_id, event_us, unnest(map_keys(attributes_number)) as key")
     rows = connection.execute(f"select distinct key from ({names}) order by key").fetchall()  # noqa: S608
     if len(rows) > _MAX_ATTRIBUTES:
@@ -129,7 +166,22 @@ def _attribute_keys(connection: duckdb.DuckDBPyConnection) -> list[str]:
     return [str(key) for (key,) in rows]
 
 
-def _attribute_matrix(connection: duckdb.DuckDBPyConnection, keys: list[str], n_rows: int) -> Float32Matrix:
+def _rows_query(columns: str) -> str:
+    # names of ours and of the warehouse's own columns
+    return (
+        f"select {columns} from {TRANSACTIONS} inner join chosen using (transaction_id) "  # noqa: S608
+        "order by event_us, transaction_id"
+    )
+
+
+def _apart(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    rows = connection.execute(f"describe {TRANSACTIONS}").fetchall()
+    return [name for name, *_ in rows if name in _APART]
+
+
+def _attribute_matrix(
+    connection: duckdb.DuckDBPyConnection, keys: Sequence[str], n_rows: int
+) -> Float32Matrix:
     matrix = np.empty((n_rows, len(keys)), dtype=np.float32)
     for index, key in enumerate(keys):
         query = _rows_query("transaction_id, event_us, attributes_number[$key] as value")

@@ -1,0 +1,131 @@
+"""Commands that look at models and customers: evaluation and clustering, each with a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from cbp.terminal import console, figure, instant, progress_bar, time_option
+from warehouse.settings import Settings
+
+
+@click.command()
+@click.argument("reference", required=False)
+@click.option("--protocol", help="How time is split; by default as the bundle was trained.")
+@click.option(
+    "--external-home",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Another home, built: its test rows are measured apart.",
+)
+@click.option("--folds", default=0, show_default=True, help="Stratified folds to refit on; 0: none.")
+@click.option("--prequential", default=0, show_default=True, help="Folds over time to refit on; 0: none.")
+@click.option(
+    "--review-cost", default=1_000, show_default=True, help="What looking at an alert costs, minor units."
+)
+@click.option("--seed", default=0, show_default=True, help="Same seed, same intervals.")
+@click.pass_obj
+def evaluate(
+    settings: Settings,
+    reference: str | None,
+    protocol: str | None,
+    external_home: Path | None,
+    folds: int,
+    prequential: int,
+    review_cost: int,
+    seed: int,
+) -> None:
+    """Evaluate a bundle (name/version or a name; by default the promoted one) on its test rows.
+
+    Example: cbp evaluate hybrid --folds 5 --prequential 4
+    """
+    from ml.bundle_evaluation import evaluate_bundle
+
+    with progress_bar("evaluating") as update:
+        report = evaluate_bundle(
+            settings,
+            reference=reference,
+            protocol=protocol,
+            external_home=external_home,
+            folds=folds,
+            prequential=prequential,
+            review_cost_minor=review_cost,
+            seed=seed,
+            progress=lambda what, done, total: update(done, total, what),
+        )
+    intervals = report.metrics.get("intervals", {})
+    table = Table("figure", "value", "95 % interval")
+    for name, value in (
+        ("AUC ROC", "auc_roc"),
+        ("average precision", "average_precision"),
+        ("CP@100", "card_precision"),
+    ):
+        interval = intervals.get(value)
+        between = "" if interval is None else f"{interval['low']:.3f} to {interval['high']:.3f}"
+        table.add_row(name, figure(getattr(report.evaluation, value)), between)
+    console.print(table)
+    console.print(f"{report.evaluation.rows:,} rows, {report.evaluation.frauds:,} frauds")
+    console.print(f"report {report.folder / 'report.html'}")
+
+
+@click.command()
+@click.option(
+    "--method",
+    default="kmeans",
+    show_default=True,
+    help="kmeans, hierarchical, dbscan or hdbscan.",
+)
+@click.option("-k", "k", type=int, help="Number of segments; by default chosen by silhouette.")
+@click.option("--projection", default="tsne", show_default=True, help="pca, tsne or umap, for the map.")
+@click.option("--assign-only", is_flag=True, help="Fit nothing: assign by the segments that are there.")
+@time_option("--as-of", "Fit on the profiles that counted then, and count from then")
+@click.option("--seed", default=0, show_default=True, help="Same seed, same segments.")
+@click.pass_obj
+def cluster(
+    settings: Settings,
+    method: str,
+    k: int | None,
+    projection: str,
+    assign_only: bool,
+    as_of: int | None,
+    seed: int,
+) -> None:
+    """Find segments of customers, name them, and write them back; the next build serves them as features.
+
+    Example: cbp cluster --method hierarchical --projection umap
+    """
+    from api.clock import now_us
+    from ml.customer_segments import assign_customers, cluster_customers
+
+    with progress_bar("clustering") as update:
+
+        def progress(what: str, done: int, total: int) -> None:
+            update(done, total, what)
+
+        if assign_only:
+            result = assign_customers(settings, now_us=now_us(), progress=progress)
+        else:
+            result = cluster_customers(
+                settings,
+                method=method,
+                k=k,
+                projection=projection,
+                as_of_us=as_of,
+                now_us=now_us(),
+                seed=seed,
+                progress=progress,
+            )
+    table = Table("segment", "customers", "what sets it apart")
+    for segment in result.segments:
+        table.add_row(str(segment.code), f"{segment.customers:,}", segment.name)
+    console.print(table)
+    console.print(
+        f"fitted as of {instant(result.fitted_us)}, assigned {len(result.times)} times, last "
+        f"{instant(result.times[-1])}: run `cbp build` to serve them"
+    )
+    if result.report_dir is not None:
+        console.print(f"report {result.report_dir / 'report.html'}")
+
+
+COMMANDS = (evaluate, cluster)
