@@ -1,4 +1,4 @@
-"""Commands that look at models and customers: evaluation and clustering, each with a report."""
+"""Commands that look at models, customers and payments from outside: reports and files."""
 
 from __future__ import annotations
 
@@ -128,4 +128,91 @@ def cluster(
         console.print(f"report {result.report_dir / 'report.html'}")
 
 
-COMMANDS = (evaluate, cluster)
+@click.command()
+@click.option("--protocol", help="How time is split; by default what the newest batch's mapping says.")
+@click.option("--history-days", type=int, help="How many days train; the test stays the same.")
+@time_option("--as-of", "Labels known later do not exist")
+@click.option("--weeks", default=3, show_default=True, help="Weeks to test on, each before the other.")
+@click.option("--seeds", default=2, show_default=True, help="Fits of each variant a week.")
+@click.option("--classifier", default="lightgbm", show_default=True, help="What stands behind the parts.")
+@click.pass_obj
+def ablate(
+    settings: Settings,
+    protocol: str | None,
+    history_days: int | None,
+    as_of: int | None,
+    weeks: int,
+    seeds: int,
+    classifier: str,
+) -> None:
+    """Leave out each part of the hybrid in turn, and show with its spread what it brings.
+
+    Example: cbp ablate --weeks 4 --seeds 3
+    """
+    from ml.ablation import run_ablation
+
+    with progress_bar("comparing") as update:
+        result = run_ablation(
+            settings,
+            protocol=protocol,
+            history_days=history_days,
+            as_of_us=as_of,
+            weeks=weeks,
+            seeds=seeds,
+            classifier=classifier,
+            progress=lambda what, done, total: update(done, total, what),
+        )
+    table = Table("what brings it", "figure", "without", "gain", "deviation", "least", "most", "pairs")
+    for gain in result.gains:
+        table.add_row(
+            gain.left_out,
+            gain.figure.replace("_", " "),
+            f"{gain.without:.3f}",
+            f"{gain.gain:+.4f}",
+            f"{gain.deviation:.4f}",
+            f"{gain.low:+.4f}",
+            f"{gain.high:+.4f}",
+            str(gain.pairs),
+        )
+    console.print(table)
+    console.print(f"report {result.folder / 'report.html'}")
+
+
+@click.command()
+@click.option(
+    "--processed-dir",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the files; made where it is not there.",
+)
+@click.option("--no-split", is_flag=True, help="Write no transactions_split; scale by all payments.")
+@click.option(
+    "--format", "file_format", default="csv", show_default=True, type=click.Choice(["csv", "parquet"])
+)
+@click.option(
+    "--target-column", default="is_fraud", show_default=True, help='Name of the label; "" leaves it out.'
+)
+@click.pass_obj
+def export(
+    settings: Settings, processed_dir: Path, no_split: bool, file_format: str, target_column: str
+) -> None:
+    """Write payments model-ready, customers' profiles, and payments split by time, as files.
+
+    Example: cbp export --processed-dir processed --format parquet
+    """
+    from ml.export import export_files
+
+    with progress_bar("exporting") as update:
+        result = export_files(
+            settings,
+            processed_dir,
+            split=not no_split,
+            file_format=file_format,
+            target_column=target_column,
+            progress=lambda what, done, total: update(done, total, what),
+        )
+    for path, rows in result.rows.items():
+        console.print(f"{path}: {rows:,} rows", soft_wrap=True)
+
+
+COMMANDS = (evaluate, cluster, ablate, export)

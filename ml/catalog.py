@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import duckdb
 import pyarrow as pa
 
 from ml.errors import TrainingDataError
@@ -111,6 +112,24 @@ def feature_specs(
     return specs
 
 
+def derived_inputs(derived_sql: str) -> dict[str, frozenset[str]]:
+    """Return, by derived feature, the columns that its expression reads.
+
+    Parameters
+    ----------
+    derived_sql : str
+        See `CompiledSql.derived`.
+    """
+    with duckdb.connect() as connection:
+        row = connection.execute("select json_serialize_sql($sql)", {"sql": derived_sql}).fetchone()
+    (statement,) = json.loads(row[0] if row else "{}")["statements"]
+    return {
+        expression["alias"]: frozenset(_columns(expression))
+        for expression in statement["node"]["select_list"]
+        if expression["alias"]
+    }
+
+
 def attribute_spec(key: str) -> FeatureSpec:
     """Describe a numeric attribute."""
     name = f"{ATTRIBUTE_PREFIX}{key}"
@@ -122,6 +141,15 @@ def attribute_spec(key: str) -> FeatureSpec:
 def is_label_free(spec: FeatureSpec) -> bool:
     """Return whether a feature says nothing of labels: a detector may see no other."""
     return spec.source not in _LABEL_SOURCES and not spec.name.startswith(_LABEL_PREFIXES)
+
+
+def _columns(node: Any) -> Iterator[str]:
+    """Walk the columns that an expression of DuckDB's syntax tree refers to."""
+    if isinstance(node, dict) and node.get("class") == "COLUMN_REF":
+        yield node["column_names"][-1]
+    elif isinstance(node, dict | list):
+        for child in node.values() if isinstance(node, dict) else node:
+            yield from _columns(child)
 
 
 def _source_of(node: Mapping[str, Any]) -> Source | None:

@@ -150,9 +150,7 @@ def train_models(
         raise TrainingDataError(f"expected models among {', '.join(SUITE)}, got {unknown or 'none'}")
     report = _Stages(progress, total=len(_READING_STAGES) + len(models) * len(_MODEL_STAGES))
     report.begin(_READING_STAGES[0])
-    wanted = chosen_protocol(settings, protocol)
-    if history_days is not None:
-        wanted["history_days" if wanted["name"] == "handbook" else "train_days"] = history_days
+    wanted = chosen_protocol(settings, protocol, history_days=history_days)
     data = read_training_data(
         settings, protocol=wanted, as_of_us=as_of_us, joining=lambda: report.begin(_READING_STAGES[1])
     )
@@ -250,8 +248,27 @@ def _searched(
     return found.best.parameters
 
 
-def chosen_protocol(settings: Settings, protocol: str | Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return a protocol with its parameters: as given, or of the newest landed batch that names it."""
+def chosen_protocol(
+    settings: Settings, protocol: str | Mapping[str, Any] | None, *, history_days: int | None = None
+) -> dict[str, Any]:
+    """Return a protocol with its parameters: as given, or of the newest landed batch that names it.
+
+    Parameters
+    ----------
+    settings : Settings
+        The home.
+    protocol : str or mapping, optional
+        A name, or a name with parameters; by default the newest batch's.
+    history_days : int, optional
+        How many days train, instead of what the protocol says.
+    """
+    wanted = _carried_protocol(settings, protocol)
+    if history_days is not None:
+        wanted["history_days" if wanted["name"] == "handbook" else "train_days"] = history_days
+    return wanted
+
+
+def _carried_protocol(settings: Settings, protocol: str | Mapping[str, Any] | None) -> dict[str, Any]:
     if isinstance(protocol, Mapping):
         return dict(protocol)
     landed = [batch.protocol for batch in list_batches(settings) if batch.protocol is not None]

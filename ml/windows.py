@@ -17,6 +17,8 @@ NO_LIMIT: Final = 2**63 - 1
 # A day's labels are complete when this share of the usual share of labelled rows is known.
 _COMPLETE_SHARE: Final = 0.9
 _CALIBRATION_DAYS: Final = 7
+HANDBOOK_TRAIN_START: Final = "2018-07-25"
+"""When the published single split of the Fraud Detection Handbook begins to train."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def handbook_windows(protocol: Mapping[str, Any], *, as_of_us: int | None = None
     ``history_days`` lets older rows train too. The test stays the same: who is known to be compromised is
     still told by frauds from ``train_start`` on.
     """
-    published_start_us = _day_us(protocol.get("train_start", "2018-07-25"))
+    published_start_us = _day_us(protocol.get("train_start", HANDBOOK_TRAIN_START))
     train_days = _days(protocol, "train_days", 7)
     train_end_us = published_start_us + train_days * DAY_US
     train_start_us = train_end_us - max(_days(protocol, "history_days", train_days), train_days) * DAY_US
