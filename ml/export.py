@@ -98,8 +98,8 @@ def export_files(
         cut_us = int(np.quantile(times, TRAIN_SHARE, method="inverted_cdf")) if split else None
         keys = attribute_keys(connection, rows)
         _write_processed(settings, connection, rows, keys, written, cut_us=cut_us)
-        profiles = connection.execute(_NEWEST_PROFILES)
-        written.stream(PROFILES, _tables(profiles), total=_count(connection, _PROFILE_CUSTOMERS))
+        customers = _count(connection, _PROFILE_CUSTOMERS)
+        written.stream(PROFILES, _tables(connection.execute(_NEWEST_PROFILES)), total=customers)
         if cut_us is not None:
             query = _split_query(connection, keys, target_column)
             written.stream(SPLIT, _tables(connection.execute(query, {"cut": cut_us})), total=len(rows))
