@@ -24,7 +24,12 @@ from warehouse.settings import Settings
 @click.option(
     "--review-cost", default=1_000, show_default=True, help="What looking at an alert costs, minor units."
 )
-@click.option("--seed", default=0, show_default=True, help="Same seed, same intervals.")
+@click.option(
+    "--raw-file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="With --protocol handbook: the raw Parquet file, for figures by fraud scenario.",
+)
+@click.option("--seed", default=0, show_default=True, help="Same seed, same figures.")
 @click.pass_obj
 def evaluate(
     settings: Settings,
@@ -34,12 +39,19 @@ def evaluate(
     folds: int,
     prequential: int,
     review_cost: int,
+    raw_file: Path | None,
     seed: int,
 ) -> None:
     """Evaluate a bundle (name/version or a name; by default the promoted one) on its test rows.
 
+    With --protocol handbook and no bundle, the published protocol of the Fraud Detection Handbook is run whole:
+    settings chosen on earlier folds, single split, prequential folds, detectors without labels.
+
     Example: cbp evaluate hybrid --folds 5 --prequential 4
     """
+    if protocol == "handbook" and reference is None:
+        _evaluate_handbook(settings, raw_file, seed)
+        return
     from ml.bundle_evaluation import evaluate_bundle
 
     with progress_bar("evaluating") as update:
@@ -67,6 +79,35 @@ def evaluate(
     console.print(table)
     console.print(f"{report.evaluation.rows:,} rows, {report.evaluation.frauds:,} frauds")
     console.print(f"report {report.folder / 'report.html'}")
+
+
+def _evaluate_handbook(settings: Settings, raw_file: Path | None, seed: int) -> None:
+    from ml.handbook import evaluate_handbook
+
+    with progress_bar("evaluating") as update:
+        result = evaluate_handbook(
+            settings,
+            raw_file=raw_file,
+            seed=seed,
+            progress=lambda what, done, total: update(done, total, what),
+        )
+    table = Table("handbook data (simulated)", "AUC ROC", "average precision", "CP@100")
+    figures = result.figures
+    lines = {"single split": figures["single"]}
+    lines |= {f"fold from {fold['train_start']}": fold for fold in figures["prequential"]["folds"]}
+    lines |= {
+        "prequential, mean": figures["prequential"],
+        "prequential, deviation": figures["prequential"]["deviation"],
+    }
+    for seen, detectors in figures["label_free"].items():
+        found = {name: one for name, one in detectors.items() if name != "features"}
+        lines |= {f"{name}, {seen.replace('_', ' ')}": one for name, one in found.items()}
+    for name, one in lines.items():
+        table.add_row(
+            name, *(figure(one[key]) for key in ("auc_roc", "average_precision", "card_precision_at_100"))
+        )
+    console.print(table)
+    console.print(f"written {result.path} and {result.page}")
 
 
 @click.command()

@@ -194,12 +194,12 @@ def _assigned(
         {
             "customer_id": pa.array(profiles.customers, pa.string()),
             "assigned_us": np.full(count, time_us, dtype=np.int64),
-            "segment_code": assignment.codes,
-            "segment_name": pa.array([names[code] for code in assignment.codes.tolist()], pa.string()),
-            "segment_distance": assignment.distances,
-            "segment_typicality": assignment.typicality,
-            "segment_x": assignment.points[:, 0],
-            "segment_y": assignment.points[:, 1],
+            "code": assignment.codes,
+            "name": pa.array([names[code] for code in assignment.codes.tolist()], pa.string()),
+            "distance": assignment.distances,
+            "typicality": assignment.typicality,
+            "x": assignment.points[:, 0],
+            "y": assignment.points[:, 1],
             "map_x": pa.nulls(count, pa.float64()),
             "map_y": pa.nulls(count, pa.float64()),
             "was_fitted": np.zeros(count, dtype=bool),
@@ -227,7 +227,7 @@ def _store(
     write_segments(settings, table, clustering={**clustering.as_dict(), "fitted_us": fitted_us})
     times = tuple(sorted(set(table.column("assigned_us").to_pylist())))
     newest = np.asarray(table.column("assigned_us")) == times[-1]
-    codes = np.asarray(table.column("segment_code"))[newest]
+    codes = np.asarray(table.column("code"))[newest]
     segments = tuple(
         Segment(**{**vars(segment), "customers": int((codes == segment.code).sum())})
         for segment in clustering.segments

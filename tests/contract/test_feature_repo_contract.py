@@ -47,6 +47,7 @@ def test_the_service_serves_profile_and_risks_and_computes_velocity_live(reposit
     assert {view.name: view.online for view in repository.views} == {
         "category_risk": True,
         "customer_profile": True,
+        "customer_segment": True,
         "merchant_risk": True,
         "transaction_velocity": False,
     }
@@ -67,6 +68,7 @@ def test_what_is_served_online_expires(models: tuple[FeatureModel, ...]) -> None
 def test_snapshot_features_are_named_after_their_view(models: tuple[FeatureModel, ...]) -> None:
     prefixes = {
         "customer_profile": "profile_",
+        "customer_segment": "segment_",
         "merchant_risk": "merchant_risk_",
         "category_risk": "category_risk_",
     }

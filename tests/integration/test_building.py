@@ -89,6 +89,7 @@ def test_what_lands_is_published_and_what_was_scored_lands(settings: Settings) -
     assert {link.name for link in settings.features_dir.iterdir() if link.is_symlink()} == {
         "feat_category_risk",
         "feat_customer_profile",
+        "feat_customer_segment",
         "feat_merchant_risk",
         "feat_transaction_velocity",
     }

@@ -11,12 +11,12 @@ renamed as (
         customer_id,
 
         -- what the clustering said
-        segment_code,
-        segment_name,
-        segment_distance,
-        segment_typicality,
-        segment_x,
-        segment_y,
+        code as segment_code,
+        name as segment_name,
+        distance as segment_distance,
+        typicality as segment_typicality,
+        x as segment_x,
+        y as segment_y,
         map_x,
         map_y,
         was_fitted,

@@ -1,0 +1,329 @@
+"""The published protocol of the Fraud Detection Handbook, whole: one run, one file of figures, one page.
+
+What is run, after the rules of the handbook (Le Borgne et al., "Reproducible Machine Learning for Credit Card
+Fraud Detection", chapters 5 and 7):
+
+- *validation*: every setting on four earlier folds; the best mean average precision is chosen there, once for
+  training on the published 7 days and once for training on all history whose labels are known;
+- *single*: the published split, trained on its 7 days;
+- *prequential*: the four published test folds, trained on all history;
+- *label-free*: detectors on one week, truly without labels, and with merchants' labels known by then as
+  inputs.
+
+Customers known to be compromised since the published train start are dropped from a test, whatever trains.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import average_precision_score
+
+from ml.catalog import is_label_free
+from ml.detectors import make_detector
+from ml.errors import TrainingDataError
+from ml.handbook_data import Fold, HandbookData, read_handbook
+from ml.handbook_page import write_handbook_page
+from ml.manifest import FeatureSpec
+from ml.matrix import Float64Vector
+from ml.metrics import Evaluation, evaluate_scores
+from ml.report_files import write_json
+from ml.supervised import CLASSIFIERS
+from ml.training import TrainingProgress, chosen_protocol
+from ml.windows import DAY_US, HANDBOOK_TRAIN_START
+from warehouse.settings import Settings
+
+PROTOCOL: Final = "handbook"
+REPORT_FILE: Final = "handbook.json"
+PAGE_FILE: Final = "handbook.html"
+SHORT: Final = "7 days"
+LONG: Final = "all history"
+FIGURES: Final = ("auc_roc", "average_precision", "card_precision_at_100")
+_DETECTORS: Final = ("isolation_forest", "autoencoder", "one_class_svm")
+_COMPACT: Final = re.compile(
+    r"amount_minor$|hour_of_day$|amount_over_|amount_deviation_|profile_amount_robust_mean_90d$"
+    r"|profile_transaction_count_90d$|profile_fraud_count_|amount_(mean|max)_(7d|30d)$|transaction_count_7d$"
+    r"|merchant_amount_mean_7d$|merchant_risk_"
+)
+# What a payment is beside what is usual for its customer: a detector drowns in more.
+_RELATIVE: Final = re.compile(r"amount_over_profile_amount_(robust_mean|p95|max)_90d$")
+_MERCHANT: Final = re.compile(r"merchant_risk_(fraud_rate|unexplained_count)_(7d|14d|30d)$")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A classifier with settings, to be chosen on the validation folds.
+
+    Parameters
+    ----------
+    classifier : str
+        In `ml.supervised.CLASSIFIERS`.
+    window : {'7 days', 'all history'}
+        What trains it.
+    parameters : mapping
+        What differs from its defaults.
+    """
+
+    classifier: str
+    window: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def scores(self, data: HandbookData, columns: Sequence[int], start: str, *, seed: int) -> Float64Vector:
+        """Fit on a fold's training rows, and score its test rows."""
+        fold = self.fold(data, start)
+        model = CLASSIFIERS[self.classifier](**self.parameters, random_state=seed)
+        model.fit(data.rows(fold.train, columns), data.labels[fold.train])
+        scores: Float64Vector = model.risk_score(data.rows(fold.test, columns))
+        return scores
+
+    def fold(self, data: HandbookData, start: str) -> Fold:
+        """Return a fold's rows as this candidate sees them."""
+        return data.short[start] if self.window == SHORT else data.long[start]
+
+
+_BOOSTED: Final = {
+    "n_estimators": 300,
+    "learning_rate": 0.05,
+    "min_child_weight": 20.0,
+    "subsample": 0.5,
+    "colsample_bytree": 0.4,
+    "reg_lambda": 5.0,
+}
+CANDIDATES: Final = (
+    Candidate("random_forest", SHORT),
+    Candidate("lightgbm", SHORT),
+    Candidate("xgboost", SHORT),
+    Candidate("xgboost", LONG, {**_BOOSTED, "max_depth": 4}),
+    Candidate("xgboost", LONG, {**_BOOSTED, "max_depth": 5}),
+    Candidate("lightgbm", LONG, {"n_estimators": 300, "num_leaves": 24, "colsample_bytree": 0.4}),
+)
+"""What is tried on the validation folds."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which folds: train starts, as dates.
+
+    Parameters
+    ----------
+    single : str
+    prequential, validation : tuple of str
+    label_free : str
+    """
+
+    single: str = HANDBOOK_TRAIN_START
+    prequential: tuple[str, ...] = ("2018-08-15", "2018-08-08", "2018-08-01", "2018-07-25")
+    validation: tuple[str, ...] = ("2018-07-11", "2018-07-04", "2018-06-27", "2018-06-20")
+    label_free: str = "2018-07-11"
+
+    def starts(self) -> list[str]:
+        """Return every start once."""
+        return list(dict.fromkeys((self.single, *self.prequential, *self.validation, self.label_free)))
+
+
+PUBLISHED: Final = Plan()
+
+
+@dataclass(frozen=True)
+class HandbookResult:
+    """What a run found and wrote.
+
+    Parameters
+    ----------
+    figures : dict
+        Content of ``handbook.json``.
+    path, page : Path
+        The files.
+    """
+
+    figures: dict[str, Any]
+    path: Path
+    page: Path
+
+
+def evaluate_handbook(
+    settings: Settings,
+    *,
+    plan: Plan = PUBLISHED,
+    candidates: Sequence[Candidate] = CANDIDATES,
+    raw_file: Path | None = None,
+    seed: int = 0,
+    progress: TrainingProgress = lambda what, done, total: None,
+) -> HandbookResult:
+    """Run the protocol and write ``handbook.json`` and ``handbook.html`` below the reports folder.
+
+    Parameters
+    ----------
+    settings : Settings
+        A home that holds the handbook's data, built, its features registered.
+    plan : Plan, default=PUBLISHED
+    candidates : sequence of Candidate, default=CANDIDATES
+        At least one for each window.
+    raw_file : Path, optional
+        The raw Parquet file: then figures come by fraud scenario too.
+    seed : int, default=0
+    progress : callable, optional
+        See `ml.training.TrainingProgress`.
+
+    Raises
+    ------
+    TrainingDataError
+        When the data does not allow it.
+    """
+    for window in (SHORT, LONG):
+        if all(candidate.window != window for candidate in candidates):
+            raise TrainingDataError(f"expected a candidate that trains on {window}, got none")
+    total = len(candidates) * len(plan.validation) + len(plan.prequential) + 1 + 2 * len(_DETECTORS)
+    progress("choosing rows", 0, total)
+    data = read_handbook(
+        settings,
+        protocol=chosen_protocol(settings, PROTOCOL),
+        train_starts=plan.starts(),
+        raw_file=raw_file,
+        joining=lambda: progress("joining features", 0, total),
+    )
+    run = _Run(data, data.columns(lambda feature: bool(_COMPACT.match(feature.name))), seed, progress, total)
+    tried = [_Tried(candidate, run.folds(candidate, plan.validation)) for candidate in candidates]
+    short, long = (_best(tried, window) for window in (SHORT, LONG))
+    (single,) = run.folds(short, (plan.single,))
+    prequential = run.folds(long, plan.prequential)
+    figures = {
+        "features": [data.features[index].name for index in run.columns],
+        "single": {**single, "model": _told(short)},
+        "prequential": {"folds": prequential, **_spread(prequential), "model": _told(long)},
+        "validation": [{**_told(one.candidate), "folds": one.folds, **_spread(one.folds)} for one in tried],
+        "label_free": run.label_free(plan.label_free),
+        "seed": seed,
+    }
+    path, page = settings.reports_dir / REPORT_FILE, settings.reports_dir / PAGE_FILE
+    write_json(figures, path)
+    write_handbook_page(page, figures)
+    progress("evaluated", total, total)
+    return HandbookResult(figures, path, page)
+
+
+@dataclass(frozen=True)
+class _Tried:
+    candidate: Candidate
+    folds: list[dict[str, Any]]
+
+
+def _best(tried: Sequence[_Tried], window: str) -> Candidate:
+    """Return the candidate of a window with the highest mean average precision, the first of equal ones."""
+    of_window = [one for one in tried if one.candidate.window == window]
+    return max(of_window, key=lambda one: float(_spread(one.folds)["average_precision"])).candidate
+
+
+def _told(candidate: Candidate) -> dict[str, Any]:
+    return {
+        "classifier": candidate.classifier,
+        "trained_on": candidate.window,
+        "parameters": dict(candidate.parameters),
+    }
+
+
+def _spread(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the mean of each figure over the folds, and their standard deviations (n - 1)."""
+    values = {name: [fold[name] for fold in folds if fold[name] is not None] for name in FIGURES}
+    means = {name: float(np.mean(found)) if found else None for name, found in values.items()}
+    deviations = {
+        name: float(np.std(found, ddof=1)) if len(found) > 1 else 0.0 for name, found in values.items()
+    }
+    return {**means, "deviation": deviations}
+
+
+class _Run:
+    """Fits and measures on the rows of one home."""
+
+    def __init__(
+        self, data: HandbookData, columns: list[int], seed: int, progress: TrainingProgress, total: int
+    ) -> None:
+        if not columns:
+            raise TrainingDataError("expected features of payments, profiles and merchants, got none")
+        self.columns = columns
+        self._data = data
+        self._seed = seed
+        self._progress = progress
+        self._total = total
+        self._done = 0
+
+    def folds(self, candidate: Candidate, starts: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the figures of a candidate on folds."""
+        return [
+            self._figures(
+                candidate.fold(self._data, start),
+                f"{candidate.classifier} on {candidate.window}, training from {start}",
+                lambda start=start: candidate.scores(  # type: ignore[misc]
+                    self._data, self.columns, start, seed=self._seed
+                ),
+            )
+            for start in starts
+        ]
+
+    def label_free(self, start: str) -> dict[str, Any]:
+        """Return the figures of each detector, by what it sees."""
+        seen = {
+            "without_labels": lambda feature: bool(_RELATIVE.match(feature.name)) and is_label_free(feature),
+            "with_merchant_labels": lambda feature: bool(
+                _RELATIVE.match(feature.name) or _MERCHANT.match(feature.name)
+            ),
+        }
+        return {name: self._detectors(start, keeps) for name, keeps in seen.items()}
+
+    def _detectors(self, start: str, keeps: Callable[[FeatureSpec], bool]) -> dict[str, Any]:
+        fold = self._data.short[start]
+        columns = self._data.columns(keeps)
+
+        def scores(name: str) -> Float64Vector:
+            detector = make_detector(name, self._seed).fit(self._data.rows(fold.train, columns))
+            found: Float64Vector = detector.risk_score(self._data.rows(fold.test, columns))
+            return found
+
+        figures = {
+            name: self._figures(fold, f"{name}, training from {start}", lambda name=name: scores(name))  # type: ignore[misc]
+            for name in _DETECTORS
+        }
+        return {"features": [self._data.features[index].name for index in columns], **figures}
+
+    def _figures(self, fold: Fold, what: str, score: Callable[[], Float64Vector]) -> dict[str, Any]:
+        self._progress(what, self._done, self._total)
+        self._done += 1
+        scores, data = score(), self._data
+        labels = data.labels[fold.test]
+        found = evaluate_scores(
+            scores, labels, customers=data.customers[fold.test], days=data.event_us[fold.test] // DAY_US
+        )
+        figures = {
+            "train_start": fold.train_start,
+            "train_rows": len(fold.train),
+            "train_frauds": int(data.labels[fold.train].sum()),
+            "test_rows": found.rows,
+            "test_frauds": found.frauds,
+            **_three(found),
+        }
+        if data.scenarios is not None:
+            figures["by_scenario"] = _by_scenario(scores, data.scenarios[fold.test])
+        return figures
+
+
+def _three(found: Evaluation) -> dict[str, Any]:
+    return {name: getattr(found, name) for name in FIGURES}
+
+
+def _by_scenario(scores: Float64Vector, scenarios: npt.NDArray[np.int64]) -> dict[str, Any]:
+    """Return, by how frauds were simulated, how many there are and their average precision among genuine."""
+    by_scenario = {}
+    for scenario in np.unique(scenarios[scenarios > 0]).tolist():
+        rows = (scenarios == 0) | (scenarios == scenario)
+        fraud = scenarios[rows] == scenario
+        by_scenario[str(scenario)] = {
+            "frauds": int(fraud.sum()),
+            "average_precision": float(average_precision_score(fraud, scores[rows])),
+        }
+    return by_scenario

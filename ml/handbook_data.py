@@ -1,0 +1,185 @@
+"""Rows of the Fraud Detection Handbook's folds with their features, joined once for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ml.errors import TrainingDataError
+from ml.manifest import FeatureSpec
+from ml.matrix import Float32Matrix, column_to_float64
+from ml.protocols import TEST, TRAIN, select_rows
+from ml.training_data import TRANSACTIONS, join_features, open_published
+from ml.windows import DAY_US, Windows, handbook_windows
+from warehouse.settings import Settings
+
+# Before, profiles and merchants have too little behind them to learn from.
+_FIRST_DAYS: Final = 30
+_SCENARIOS: Final = """
+select cast(TRANSACTION_ID as varchar) as transaction_id, cast(TX_FRAUD_SCENARIO as bigint) as scenario
+from read_parquet($file)
+"""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Positions of a fold's rows, in order of time.
+
+    Parameters
+    ----------
+    train_start : str
+        When the published training begins (a date): names the fold.
+    train, test : ndarray of int
+    """
+
+    train_start: str
+    train: npt.NDArray[np.intp]
+    test: npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class HandbookData:
+    """Rows of all folds, in order of time and id.
+
+    Parameters
+    ----------
+    features : list of FeatureSpec
+        Columns of `matrix`.
+    matrix : ndarray of float32, shape (n, n_features)
+    labels : ndarray of bool, shape (n,)
+    customers : ndarray of object, shape (n,)
+    event_us : ndarray of int64, shape (n,)
+    scenarios : ndarray of int64, shape (n,), or None
+        How a fraud was simulated (0: genuine), where the raw file was given: for figures, never a feature.
+    short, long : mapping of str to Fold
+        By train start: trained on the published days alone, and on all history since the first 30 days.
+    """
+
+    features: list[FeatureSpec]
+    matrix: Float32Matrix
+    labels: npt.NDArray[np.bool_]
+    customers: npt.NDArray[Any]
+    event_us: npt.NDArray[np.int64]
+    scenarios: npt.NDArray[np.int64] | None
+    short: Mapping[str, Fold]
+    long: Mapping[str, Fold]
+
+    def columns(self, keeps: Callable[[FeatureSpec], bool]) -> list[int]:
+        """Return the positions of the features that `keeps` accepts."""
+        return [index for index, feature in enumerate(self.features) if keeps(feature)]
+
+    def rows(self, positions: npt.NDArray[np.intp], columns: Sequence[int]) -> Float32Matrix:
+        """Return some columns of some rows."""
+        places = np.asarray(columns, dtype=np.intp)
+        return np.ascontiguousarray(self.matrix[positions[:, None], places])
+
+
+def read_handbook(
+    settings: Settings,
+    *,
+    protocol: Mapping[str, Any],
+    train_starts: Sequence[str],
+    raw_file: Path | None = None,
+    joining: Callable[[], None] = lambda: None,
+) -> HandbookData:
+    """Read the rows of folds with their features.
+
+    Parameters
+    ----------
+    settings : Settings
+        The home; `cbp build` and the registration of features must have run.
+    protocol : mapping
+        Lengths of the published protocol (see `ml.protocols`).
+    train_starts : sequence of str
+        A fold's train start each, as dates.
+    raw_file : Path, optional
+        The raw Parquet file, for how each fraud was simulated.
+    joining : callable, optional
+        Called when features are about to be joined.
+    """
+    with open_published(settings) as connection:
+        published = {start: handbook_windows({**protocol, "train_start": start}) for start in train_starts}
+        first_us = _first_us(connection) + _FIRST_DAYS * DAY_US
+        last_us = max(windows.test_end_us for windows in published.values())
+        rows = connection.execute(_ROWS, {"first": first_us, "last": last_us}).to_arrow_table()
+        ids = rows.column("transaction_id").combine_chunks()
+
+        def folds(windows: Mapping[str, Windows]) -> dict[str, Fold]:
+            return {start: _fold(connection, ids, start, found) for start, found in windows.items()}
+
+        longest = {
+            start: handbook_windows(
+                {**protocol, "train_start": start, "history_days": _days(first_us, windows)}
+            )
+            for start, windows in published.items()
+        }
+        short, long = folds(published), folds(longest)
+        joining()
+        features, matrix = join_features(settings, connection, rows, keys=[])
+    return HandbookData(
+        features=features,
+        matrix=matrix,
+        labels=np.asarray(column_to_float64(rows.column("is_fraud")) == 1.0, dtype=np.bool_),
+        customers=rows.column("customer_id").to_numpy(zero_copy_only=False),
+        event_us=rows.column("event_us").to_numpy(),
+        scenarios=None if raw_file is None else _scenarios(raw_file, ids),
+        short=short,
+        long=long,
+    )
+
+
+_ROWS: Final = f"""
+select transaction_id, event_us, customer_id, is_fraud
+from {TRANSACTIONS}
+where event_us >= $first and event_us < $last
+order by event_us, transaction_id
+"""  # noqa: S608 - a name of ours
+
+
+def _first_us(connection: duckdb.DuckDBPyConnection) -> int:
+    row = connection.execute(f"select min(event_us) from {TRANSACTIONS}").fetchone()  # noqa: S608 - ours
+    if row is None or row[0] is None:
+        raise TrainingDataError("expected the handbook's transactions, got none: ingest them and build first")
+    return int(row[0]) - int(row[0]) % DAY_US
+
+
+def _days(first_us: int, windows: Windows) -> int:
+    return max((windows.train_end_us - first_us) // DAY_US, 1)
+
+
+def _fold(connection: duckdb.DuckDBPyConnection, ids: pa.Array, start: str, windows: Windows) -> Fold:
+    chosen = select_rows(connection, TRANSACTIONS, windows=windows)
+    positions = {}
+    for part in (TRAIN, TEST):
+        wanted = chosen.filter(pc.equal(chosen.column("part"), part)).column("transaction_id")
+        found = pc.index_in(wanted.combine_chunks(), ids)
+        positions[part] = np.sort(found.drop_null().to_numpy().astype(np.intp))
+    if not len(positions[TRAIN]) or not len(positions[TEST]):
+        raise TrainingDataError(
+            f"expected labelled transactions to train on from {start} and to test after, got "
+            f"{len(positions[TRAIN])} and {len(positions[TEST])}: ingest the handbook's whole data"
+        )
+    return Fold(start, positions[TRAIN], positions[TEST])
+
+
+def _scenarios(raw_file: Path, ids: pa.Array) -> npt.NDArray[np.int64]:
+    try:
+        known = duckdb.execute(_SCENARIOS, {"file": str(raw_file)}).to_arrow_table()
+    except duckdb.Error as error:
+        raise TrainingDataError(
+            f"expected TRANSACTION_ID and TX_FRAUD_SCENARIO in {raw_file.name}: {error}"
+        ) from error
+    places = pc.index_in(ids, known.column("transaction_id").combine_chunks())
+    if places.null_count:
+        raise TrainingDataError(
+            f"expected every transaction of the home in {raw_file.name}, got none for {places.null_count}"
+        )
+    return np.asarray(known.column("scenario").take(places).to_numpy(), dtype=np.int64)
