@@ -44,8 +44,8 @@ def evaluate(
 ) -> None:
     """Evaluate a bundle (name/version or a name; by default the promoted one) on its test rows.
 
-    With --protocol handbook and no bundle, the published protocol of the Fraud Detection Handbook is run whole:
-    settings chosen on earlier folds, single split, prequential folds, detectors without labels.
+    With --protocol handbook and no bundle, the published protocol of the Fraud Detection Handbook is run
+    whole: settings chosen on earlier folds, single split, prequential folds, detectors without labels.
 
     Example: cbp evaluate hybrid --folds 5 --prequential 4
     """
