@@ -52,6 +52,9 @@ def ingest(settings: Settings, files: tuple[Path, ...], mapping: str | None) -> 
         table.add_row(file.file, f"{file.accepted:,}", f"{file.duplicates:,}", f"{file.quarantined:,}", batch)
     if report.files:
         console.print(table)
+    for file in report.files:
+        if file.repeated:
+            console.print(f"{file.file}: {file.repeated:,} rows say what an earlier one says; all were kept")
     report.raise_on_failure()
 
 
