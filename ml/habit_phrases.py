@@ -125,6 +125,21 @@ def _run_count(match: re.Match[str], value: Number, row: Row, typical: float | N
     return Phrase(f"{plural(value, 'fraud')} in the merchant's latest run of known frauds", value, None)
 
 
+def _streak_count(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
+    text = f"{plural(value, 'known fraud')} at the merchant, with no payment known to be genuine since"
+    return Phrase(text, value, None)
+
+
+def _streak_age(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
+    text = "The first of the merchant's known frauds without a genuine payment since was"
+    return Phrase(f"{text} {_days(value)} ago", value, None)
+
+
+def _genuine_age(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
+    text = f"The merchant's latest payment known to be genuine was {_days(value)} ago"
+    return Phrase(text, value, None)
+
+
 def _days(value: Number) -> str:
     return f"{number(value)} days"
 
@@ -144,5 +159,8 @@ HABIT_SAYINGS: Final[tuple[tuple[str, Saying], ...]] = (
     (r"merchant_risk_run_age_days", _run_age),
     (r"merchant_risk_run_length_days", _run_length),
     (r"merchant_risk_run_fraud_count", _run_count),
+    (r"merchant_risk_streak_fraud_count", _streak_count),
+    (r"merchant_risk_streak_age_days", _streak_age),
+    (r"merchant_risk_genuine_age_days", _genuine_age),
 )
 """Patterns of names and what says them."""

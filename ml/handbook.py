@@ -51,9 +51,10 @@ _COMPACT: Final = re.compile(
     r"|profile_transaction_count_90d$|profile_fraud_count_|amount_(mean|max)_(7d|30d)$|transaction_count_7d$"
     r"|merchant_amount_mean_7d$|merchant_risk_"
 )
-# What a payment is beside what is usual for its customer: a detector drowns in more.
-_RELATIVE: Final = re.compile(r"amount_over_profile_amount_(robust_mean|p95|max)_90d$")
-_MERCHANT: Final = re.compile(r"merchant_risk_(fraud_rate|unexplained_count)_(7d|14d|30d)$")
+# A detector drowns in more: the amount, what it is beside the customer's usual one, and the merchant's known
+# frauds that no genuine payment followed.
+_RELATIVE: Final = re.compile(r"amount_minor$|amount_over_profile_amount_robust_mean_90d$")
+_MERCHANT: Final = re.compile(r"merchant_risk_streak_fraud_count$")
 
 
 @dataclass(frozen=True)

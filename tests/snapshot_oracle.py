@@ -46,6 +46,12 @@ def is_known_fraud(labels: Iterable[Row], day: int) -> bool:
     return bool(said) and bool(max(said, key=lambda label: label["known_us"])["is_fraud"])
 
 
+def is_known_genuine(labels: Iterable[Row], day: int) -> bool:
+    """Whether the last label that was said by the day's end says that all was well."""
+    said = [label for label in labels if day_of(label["known_us"]) <= day]
+    return bool(said) and not is_known_fraud(said, day)
+
+
 def fraud_since(labels: Iterable[Row], day: int) -> int:
     """When what is known to be a fraud on `day` became known, the last time."""
     since = None
@@ -410,7 +416,7 @@ class Oracle:
             unexplained = [each for each in rows if not self._is_explained(each, profiles)]
             for days in RISK_WINDOWS:
                 row[f"merchant_risk_unexplained_count_{days}d"] = self._frauds(unexplained, day, days)
-            row |= self._latest_run(rows, day)
+            row |= self._latest_run(rows, day) | self._streak(rows, day)
         return found
 
     @staticmethod
@@ -438,4 +444,20 @@ class Oracle:
             "merchant_risk_run_fraud_count": len(run) or None,
             "merchant_risk_run_age_days": ((day + 1) * DAY_US - run[0]) / DAY_US if run else None,
             "merchant_risk_run_length_days": (run[-1] - run[0]) / DAY_US if run else None,
+        }
+
+    def _streak(self, rows: Iterable[Row], day: int) -> Row:
+        recent = [row for row in rows if day_of(row["event_us"]) > day - 90]
+        frauds = [row["event_us"] for row in self._known_frauds(recent, day)]
+        genuine = [
+            row["event_us"] for row in recent if is_known_genuine(self.labels[row["transaction_id"]], day)
+        ]
+        last = max(genuine, default=None)
+        streak = [event_us for event_us in frauds if last is None or event_us > last]
+        return {
+            "merchant_risk_streak_fraud_count": len(streak) if frauds else None,
+            "merchant_risk_streak_age_days": ((day + 1) * DAY_US - streak[0]) / DAY_US if streak else None,
+            "merchant_risk_genuine_age_days": ((day + 1) * DAY_US - last) / DAY_US
+            if frauds and last is not None
+            else None,
         }

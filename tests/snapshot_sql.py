@@ -25,6 +25,7 @@ MODELS = (
     "features/feat_customer_profile",
     "intermediate/int_frauds__explained",
     "intermediate/int_merchants__frauds",
+    "intermediate/int_merchants__streaks",
     "features/feat_merchant_risk",
     "features/feat_category_risk",
 )
@@ -50,12 +51,19 @@ _LABELS = pa.schema(
 )
 
 
-def compile_snapshots(home: Path) -> dict[str, str]:
+class CompiledModels(dict[str, str]):
+    """Texts of models by name; long, so a failing example names them instead of showing them."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(self)})"
+
+
+def compile_snapshots(home: Path) -> CompiledModels:
     """Compile the models in a home of its own; returns their texts by name."""
     settings = Settings.from_environment({"CBP_HOME": str(home)})
     run_dbt(settings, ["compile", "--select", *(name.split("/")[1] for name in MODELS)])
     folder = settings.dbt_target_dir / COMPILED / "models"
-    return {name: (folder / f"{name}.sql").read_text(encoding="utf-8") for name in MODELS}
+    return CompiledModels({name: (folder / f"{name}.sql").read_text(encoding="utf-8") for name in MODELS})
 
 
 class SnapshotWarehouse:

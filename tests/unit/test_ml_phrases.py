@@ -205,6 +205,21 @@ SENTENCES = [
     ),
     ("merchant_risk_run_length_days", 4.0, "The merchant's latest run of known frauds lasted 4 days"),
     ("merchant_risk_run_fraud_count", 5, "5 frauds in the merchant's latest run of known frauds"),
+    (
+        "merchant_risk_streak_fraud_count",
+        2,
+        "2 known frauds at the merchant, with no payment known to be genuine since",
+    ),
+    (
+        "merchant_risk_streak_age_days",
+        3.5,
+        "The first of the merchant's known frauds without a genuine payment since was 3.5 days ago",
+    ),
+    (
+        "merchant_risk_genuine_age_days",
+        8.0,
+        "The merchant's latest payment known to be genuine was 8 days ago",
+    ),
     ("profile_recency_days", 12.0, "What profile_recency_days means: 12; typically 0.5"),
 ]
 

@@ -8,6 +8,12 @@ merchant_frauds as (
 
 ),
 
+merchant_streaks as (
+
+    select * from {{ ref('int_merchants__streaks') }}
+
+),
+
 final as (
 
     select
@@ -17,11 +23,17 @@ final as (
         {%- endfor %},
         merchant_frauds.run_frauds as merchant_risk_run_fraud_count,
         {{ double('(risk.day + 1) * ' ~ day_us() ~ ' - merchant_frauds.run_first_us') }} / {{ double(day_us()) }} as merchant_risk_run_age_days,
-        {{ double('merchant_frauds.run_last_us - merchant_frauds.run_first_us') }} / {{ double(day_us()) }} as merchant_risk_run_length_days
+        {{ double('merchant_frauds.run_last_us - merchant_frauds.run_first_us') }} / {{ double(day_us()) }} as merchant_risk_run_length_days,
+        merchant_streaks.streak_frauds as merchant_risk_streak_fraud_count,
+        {{ double('(risk.day + 1) * ' ~ day_us() ~ ' - merchant_streaks.streak_first_us') }} / {{ double(day_us()) }} as merchant_risk_streak_age_days,
+        {{ double('(risk.day + 1) * ' ~ day_us() ~ ' - merchant_streaks.genuine_us') }} / {{ double(day_us()) }} as merchant_risk_genuine_age_days
     from risk
     left join merchant_frauds
         on merchant_frauds.merchant_id = risk.merchant_id
             and merchant_frauds.day = risk.day
+    left join merchant_streaks
+        on merchant_streaks.merchant_id = risk.merchant_id
+            and merchant_streaks.day = risk.day
 
 )
 
