@@ -109,7 +109,6 @@ CANDIDATES: Final = (
     Candidate("xgboost", LONG, {**_BOOSTED, "max_depth": 4}, genuine_share=0.2),
     Candidate("xgboost", LONG, {**_BOOSTED, "max_depth": 5}, genuine_share=0.2),
     Candidate("lightgbm", LONG, {"n_estimators": 300, "num_leaves": 24}, genuine_share=0.2),
-    Candidate("random_forest", LONG, genuine_share=0.2),
 )
 """What is tried on the validation folds."""
 

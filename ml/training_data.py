@@ -106,6 +106,8 @@ def open_published(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
         raise TrainingDataError("expected a published warehouse, found none: run `cbp build` first")
     limits: dict[str, Any] = {"memory_limit": _MEMORY_LIMIT}
     with duckdb.connect(str(settings.published_file), read_only=True, config=limits) as connection:
+        # The commands show their own.
+        connection.execute("set enable_progress_bar = false")
         yield connection
 
 
