@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.csv
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from api.replay.proving import ReplayOutcome
 from api.replay.replaying import ReplayOptions
+from ml.html_report import HtmlPage
 from warehouse.microseconds import from_us
 
 _LATE_ROWS_SHOWN: Final = 500
+_VERDICTS: Final = {True: "live and historical values agree", False: "live and historical values differ"}
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def write_report(folder: Path, outcome: ReplayOutcome, options: ReplayOptions) -
     )
     report.json.write_text(json.dumps(report.content, indent=2) + "\n", encoding="utf-8")
     pyarrow.csv.write_csv(outcome.findings.explanation.late, report.late_rows)
-    report.html.write_text(_page(report, outcome), encoding="utf-8")
+    _write_page(report, outcome)
     return report
 
 
@@ -84,24 +86,69 @@ def _percentiles(milliseconds: Sequence[float]) -> dict[str, float]:
     return {f"p{percent}": round(float(np.percentile(milliseconds, percent)), 2) for percent in (50, 99)}
 
 
-def _page(report: ReplayReport, outcome: ReplayOutcome) -> str:
-    environment = Environment(
-        loader=PackageLoader("api.replay"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+def _write_page(report: ReplayReport, outcome: ReplayOutcome) -> None:
+    content, findings = report.content, outcome.findings
+    page = HtmlPage(f"Replay: {_VERDICTS[outcome.is_proven]}")
+    page.text(
+        f"What became known from {content['from']} to before {content['to']}, sent to a real server in that "
+        f"order; model {content['model']}."
     )
-    findings = outcome.findings
-    late = findings.explanation.late
-    shown = late.sort_by([("values_changed", "descending"), ("arrival_seq", "ascending")])
-    return environment.get_template("replay.html").render(
-        report=report.content,
-        is_proven=outcome.is_proven,
-        late_file=report.late_rows.name,
-        late=[_with_times(row) for row in shown.slice(0, _LATE_ROWS_SHOWN).to_pylist()],
-        wrong=[*findings.as_arrived.examples(), *findings.derived.examples()],
-        unexplained=findings.explanation.unexplained_examples,
-        by_feature=sorted(findings.final.by_feature.items(), key=lambda item: -item[1]),
+    freshness = content["freshness_ms"]
+    page.table(
+        "What was compared",
+        ("", ""),
+        [
+            ("transactions scored", content["scored"]),
+            ("values compared with the window over what had arrived", content["compared_with_oracle"]),
+            ("of these not the same", content["mismatched_values"]),
+            ("values compared with the warehouse", content["values"]),
+            ("transactions missing", content["missing"]),
+            ("rows that came late", content["late"]),
+            ("values that differ from the warehouse's and a late row explains", content["explained"]),
+            ("values that differ and none explains", content["unexplained"]),
+            ("audit records, unbroken and complete", content["audit_records"]),
+            (
+                "a payment counts for the next after, p50 and p99",
+                f"{freshness['p50']}, {freshness['p99']} ms",
+            ),
+            ("transactions a second", content["throughput"]),
+        ],
     )
+    wrong = [*findings.as_arrived.examples(), *findings.derived.examples()]
+    _add_differences(page, "Not the same as the window over what had arrived", wrong)
+    unexplained = findings.explanation.unexplained_examples
+    _add_differences(page, "Differ from the warehouse, and no late row explains it", unexplained)
+    by_feature = sorted(findings.final.by_feature.items(), key=lambda item: -item[1])
+    page.table("Differences from the warehouse, by feature", ("feature", "values"), by_feature)
+    _add_late_rows(page, findings.explanation.late, report.late_rows.name)
+    page.table("Time", ("stage", "seconds"), [*content["seconds"].items()])
+    page.write(report.html)
 
 
-def _with_times(row: dict[str, Any]) -> dict[str, Any]:
-    happened, known = from_us(row["event_us"]), from_us(row["known_us"])
-    return row | {"happened": happened, "known": known, "behind": known - happened}
+def _add_differences(page: HtmlPage, heading: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    if rows:
+        names = ("transaction_id", "feature", "used", "computed")
+        page.table(heading, names, [[row[name] for name in names] for row in rows])
+
+
+def _add_late_rows(page: HtmlPage, late: pa.Table, file: str) -> None:
+    by_effect = late.sort_by([("values_changed", "descending"), ("arrival_seq", "ascending")])
+    shown = by_effect.slice(0, _LATE_ROWS_SHOWN).to_pylist()
+    page.table(
+        "Rows that came late",
+        ("transaction", "customer", "merchant", "happened (UTC)", "became known (UTC)", "values it explains"),
+        [
+            (
+                row["transaction_id"],
+                row["customer_id"],
+                row["merchant_id"],
+                f"{from_us(row['event_us']):%Y-%m-%d %H:%M:%S}",
+                f"{from_us(row['known_us']):%Y-%m-%d %H:%M:%S}",
+                row["values_changed"],
+            )
+            for row in shown
+        ],
+    )
+    page.text(
+        f"Shown: {len(shown):,} of {late.num_rows:,}, those that explain most first; all are in {file}."
+    )
