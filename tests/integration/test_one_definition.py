@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -30,7 +31,7 @@ from warehouse.live_store import LiveStore
 NewUrl = Callable[[], str]
 DAY_US = 86_400_000_000
 START_US = 1_700_000_000_000_000
-# Steps between payments that land on window edges, a microsecond beside them, and on leap days apart.
+# Steps between payments that land on window edges, a microsecond beside them.
 STEPS_US = (
     0,
     1,
@@ -40,9 +41,15 @@ STEPS_US = (
     3_600_000_000,
     DAY_US - 1,
     DAY_US,
+    7 * DAY_US - 1,
     7 * DAY_US,
+    7 * DAY_US + 1,
+    30 * DAY_US - 1,
     30 * DAY_US,
+    30 * DAY_US + 1,
 )
+# A plain day, and the last microsecond before a leap day and of it.
+STARTS_US = (START_US, 1_709_164_799_999_999, 1_709_251_199_999_999)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +61,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> CompiledSql:
 def histories(draw: st.DrawFn) -> list[Transaction]:
     """Draw payments of few customers and merchants, so that they meet in windows, ties and nulls included."""
     count = draw(st.integers(1, 14))
-    time_us = START_US
+    time_us = draw(st.sampled_from(STARTS_US))
     history = []
     for number in range(count):
         time_us += draw(st.sampled_from(STEPS_US))
@@ -69,7 +76,9 @@ def histories(draw: st.DrawFn) -> list[Transaction]:
                 customer_id=draw(st.sampled_from(["c1", "c2", None])),
                 merchant_id=draw(st.sampled_from(["m1", "m2", None])),
                 event_us=time_us,
-                amount_minor=draw(st.one_of(st.sampled_from([0, 1, 10**12]), st.integers(0, 10**12))),
+                amount_minor=draw(
+                    st.one_of(st.sampled_from([0, 1, 2**20 - 1, 2**20, 10**12]), st.integers(0, 10**12))
+                ),
                 category=draw(st.sampled_from(["food", "travel", None])),
                 country=draw(st.sampled_from(["FR", "DE", None])),
                 latitude=None if place is None else place[0],
@@ -142,14 +151,14 @@ def expected_distance(feature: VelocityFeature, now: Transaction, past: list[Tra
 
 
 def live_values(sql: str, url: str, arrivals: list[list[Transaction]]) -> dict[str, dict[str, Any]]:
-    """Claim transactions in batches, as the API does."""
+    """Claim transactions in batches, as the API does; the first of each batch comes twice in it."""
     store = LiveStore(LiveEngine(url))
     try:
         store.create_tables()
         return {
             claim.transaction.transaction_id: dict(claim.velocity)
             for batch in arrivals
-            for claim in store.claim(batch, worker="test/1/1.00", now_us=START_US, live_sql=sql)
+            for claim in store.claim([*batch, batch[0]], worker="test/1/1.00", now_us=START_US, live_sql=sql)
         }
     finally:
         store.close()
@@ -206,30 +215,31 @@ def test_history_live_and_oracle_agree(
             assert as_it_came[name][feature.name] == expected(feature, now, arrived), (name, feature.name)
 
 
-def test_later_rows_change_no_earlier_feature(compiled: CompiledSql) -> None:
-    history = [
-        Transaction(
-            transaction_id=f"t{n}",
-            customer_id="c1",
-            merchant_id="m1",
-            event_us=START_US + n * DAY_US,
-            amount_minor=n,
-        )
-        for n in range(10)
+@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(history=histories(), later=histories(), data=st.data())
+def test_later_rows_change_no_earlier_feature(
+    compiled: CompiledSql,
+    looped: LoopedParts,
+    history: list[Transaction],
+    later: list[Transaction],
+    data: st.DataObject,
+) -> None:
+    cut_us = data.draw(st.sampled_from(history)).event_us
+    kept = [item for item in history if item.event_us <= cut_us]
+    shift_us = cut_us - later[0].event_us
+    altered = [
+        *kept,
+        *(
+            replace(item, transaction_id=f"later {item.transaction_id}", event_us=item.event_us + shift_us)
+            for item in later
+        ),
     ]
-    later = [
-        Transaction(
-            transaction_id=f"t{n}",
-            customer_id="c1",
-            merchant_id="m9",
-            event_us=START_US + n * DAY_US,
-            amount_minor=10**9,
-        )
-        for n in range(6, 12)
-    ]
-    before = features_of_history(compiled.history, history)
-    after = features_of_history(compiled.history, history[:6] + later)
-    assert [after[f"t{n}"] for n in range(6)] == [before[f"t{n}"] for n in range(6)]
+    names = [item.transaction_id for item in kept]
+    for first, then in (
+        [features_of_history(compiled.history, rows) for rows in (history, altered)],
+        [features_of_history(looped.history, rows, before=looped.writer(3)) for rows in (history, altered)],
+    ):
+        assert [then[name] for name in names] == [first[name] for name in names]
 
 
 def test_the_live_sql_gives_every_declared_feature_in_the_models_order(
