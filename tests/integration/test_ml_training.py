@@ -9,13 +9,17 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from cbp import main
 from ml import features
-from ml.bundles import promote, verify
+from ml.bundles import promote, promoted, verify
 from ml.catalog import is_label_free
 from ml.errors import TrainingDataError
+from ml.leaderboard import measure_standings, write_leaderboard
+from ml.model_suite import DEFAULT_MODEL, SUITE, names_of
 from ml.scoring import Scorer
-from ml.training import TrainingResult, train
+from ml.training import TrainingResult, train, train_models
 from ml.training_data import read_training_data
 from warehouse.building import build
 from warehouse.ingest import ingest
@@ -173,6 +177,93 @@ def test_an_earlier_present_changes_rows_but_not_their_features(settings: Settin
     _, rows_now, rows_before = np.intersect1d(ids_now, ids_before, return_indices=True)
     assert len(rows_now) > 1000
     assert now.matrix[rows_now].tobytes() == before.matrix[rows_before].tobytes()
+
+
+QUICK = ("logistic_regression", "isolation_forest", "random_forest")
+
+
+@pytest.fixture(scope="module")
+def several(settings: Settings) -> list[TrainingResult]:
+    return train_models(settings, QUICK, seed=7)
+
+
+def test_several_models_are_trained_on_the_same_rows(
+    result: TrainingResult, several: list[TrainingResult]
+) -> None:
+    assert [trained.model for trained in several] == [*QUICK]
+    for trained in several:
+        assert trained.bundle_dir.parent.name == trained.model
+        assert (trained.train_rows, trained.test_rows) == (result.train_rows, result.test_rows)
+        manifest = verify(trained.bundle_dir).manifest
+        assert manifest.features == verify(result.bundle_dir).manifest.features
+
+
+def test_a_label_free_model_is_explained_by_what_is_furthest_from_usual(
+    settings: Settings, several: list[TrainingResult]
+) -> None:
+    scorer = Scorer.load(several[1].bundle_dir)
+    detector, curve = scorer.bundle.manifest.steps
+    assert [*curve.inputs] == [detector.output]
+    matrix = read_training_data(settings, protocol=PROTOCOL).matrix
+    row = matrix[np.argmax(scorer.outputs(matrix)["anomaly_score"])].astype(float).tolist()
+    names = [feature.name for feature in scorer.bundle.features]
+    values = {name: None if value != value else value for name, value in zip(names, row, strict=True)}
+    (score,) = scorer.score([{**values, "currency": "EUR"}], explain="all")
+    assert "furthest from usual: " in score.reasons[0].text
+
+
+def test_the_leaderboard_ranks_models_by_average_precision(
+    settings: Settings, several: list[TrainingResult]
+) -> None:
+    standings = measure_standings(several)
+    precisions = [standing.average_precision for standing in standings]
+    assert precisions == sorted(precisions, reverse=True)
+    assert {standing.model for standing in standings} == {*QUICK}
+    for standing in standings:
+        files = (settings.models_dir / standing.model / standing.version).iterdir()
+        # the manifest itself is not a file that it lists
+        assert standing.bundle_bytes == sum(
+            path.stat().st_size for path in files if path.name != "manifest.json"
+        )
+        assert min(standing.row_microseconds, standing.rows_a_second, standing.fit_seconds) > 0
+    report, picture = write_leaderboard(settings, standings, several)
+    written = json.loads(report.read_text())
+    assert [model["model"] for model in written["models"]] == [standing.model for standing in standings]
+    assert written["train_rows"] == several[0].train_rows
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_too_few_frauds_to_search_on_are_told_so(settings: Settings) -> None:
+    with pytest.raises(TrainingDataError, match="longer history"):
+        train(settings, model="logistic_regression", seed=7, trials=2)
+
+
+def test_all_models_are_those_of_the_suite_and_an_unknown_one_is_told_so(settings: Settings) -> None:
+    assert names_of("all") == [*SUITE]
+    assert names_of("all")[0] == DEFAULT_MODEL
+    with pytest.raises(TrainingDataError, match="hybrid_ensemble"):
+        train_models(settings, ["perceptron"])
+
+
+def test_commands_train_promote_and_compare(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CBP_HOME", str(settings.home))
+    monkeypatch.setenv("CBP_MODELS", str(settings.models_dir))
+    monkeypatch.setenv("CBP_REPORTS", str(settings.reports_dir))
+    monkeypatch.setenv("COLUMNS", "300")
+
+    def run(*arguments: str, code: int = 0) -> str:
+        done = CliRunner().invoke(main, [*arguments])
+        assert done.exit_code == code, done.output
+        return done.output
+
+    assert "(promoted)" in run("train", "--model", "logistic_regression")
+    serving = promoted(settings)
+    assert serving.path.parent.name == "logistic_regression"
+    assert "(promoted)" not in run("train", "--model", "isolation_forest", "--no-promote")
+    compared = run("benchmark-models", "--model", "logistic_regression", "--model", "isolation_forest")
+    assert "leaderboard.png" in compared.replace("\n", "")
+    assert promoted(settings) == serving
+    assert "expected models among" in run("train", "--model", "perceptron", code=2)
 
 
 def test_a_home_without_a_warehouse_is_told_to_build(tmp_path: Path) -> None:

@@ -85,6 +85,22 @@ def test_the_setting_that_ranks_best_on_later_rows_wins() -> None:
     assert told == [(done, 6) for done in range(7)]
 
 
+def test_a_model_of_the_suite_takes_up_the_best_setting() -> None:
+    frame, fraud = planted_rows(4000)
+    model = make_model("logistic_regression", [], seed=0)
+    event_us = np.arange(len(frame)) * (60 * DAY_US // len(frame))
+    found = search(
+        model,
+        draw_settings(search_space(model), trials=3, seed=0),
+        frame.to_numpy(dtype=np.float32),
+        fraud,
+        folds=time_folds(event_us, folds=2),
+    )
+    model.set_params(**found.best.parameters).fit(frame, fraud)
+    for name, value in found.best.parameters.items():
+        assert getattr(model.classifier_, name.rpartition("__")[2]) == value
+
+
 def test_of_equal_trials_the_earliest_is_best() -> None:
     trials = tuple(Trial(parameters={"C": c}, scores=(0.5, 0.7)) for c in (1.0, 2.0))
     assert SearchResult(trials).best is trials[0]
