@@ -20,6 +20,8 @@ from ml.wording import Phrase
 
 MAX_REASONS: Final = 4
 _MAX_FURTHEST: Final = 2
+# Share of past transactions below a score from which on it is called unusual.
+_UNUSUAL: Final = 0.9
 # A smaller push is told to nobody.
 _SMALLEST: Final = 0.01
 
@@ -155,8 +157,9 @@ class Explainer:
         below = self._reference.share_below(name, value)
         title = name.replace("_", " ")
         if below is None:
-            return Phrase(f"Unusual as a whole: {title} {value:.2f}", value, None)
-        text = f"Unusual as a whole: {title} {value:.2f}, above {below:.0%} of past transactions"
+            return Phrase(f"As a whole: {title} {value:.2f}", value, None)
+        judged = "Unusual as a whole" if below >= _UNUSUAL else "As a whole"
+        text = f"{judged}: {title} {value:.2f}, above {below:.0%} of past transactions"
         furthest = self._furthest(self._seen.get(name, ()), row)[:_MAX_FURTHEST]
         if furthest:
             text += "; furthest from usual: " + "; ".join(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ml.explain import Explainer
 from ml.manifest import FeatureSpec
 from ml.phrases import Phrasebook, family_of
+from ml.reference import measure
 from ml.wording import duration, money, number, window_text
 
 ROW: dict[str, Any] = {
@@ -355,3 +358,17 @@ def test_windows_in_words() -> None:
 )
 def test_families(name: str, family: str) -> None:
     assert family_of(name) == family
+
+
+@pytest.mark.parametrize(
+    ("score", "sentence"),
+    [
+        (0.96, "Unusual as a whole: anomaly score 0.96, above 95% of past transactions"),
+        (0.3, "As a whole: anomaly score 0.30, above 30% of past transactions"),
+    ],
+)
+def test_a_score_is_called_unusual_where_few_past_ones_reach_it(score: float, sentence: str) -> None:
+    reference = measure(["anomaly_score"], np.linspace(0, 1, 1_001)[:, None])
+    explainer = Explainer(["anomaly_score"], features=[], reference=reference, seen={})
+    (reason,) = explainer.reasons(np.array([1.0, -3.0]), row={}, outputs={"anomaly_score": score})
+    assert reason.text == sentence
