@@ -23,6 +23,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score
 
 from ml.catalog import is_label_free
@@ -57,7 +58,7 @@ _RELATIVE: Final = re.compile(r"amount_minor$|amount_over_profile_amount_robust_
 _MERCHANT: Final = re.compile(r"merchant_risk_streak_fraud_count$")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Candidate:
     """A classifier with settings, to be chosen on the validation folds.
 
@@ -94,6 +95,28 @@ class Candidate:
         return data.short[start] if self.window == SHORT else data.long[start]
 
 
+@dataclass(frozen=True)
+class RankAverage:
+    """The mean of some candidates' ranks on the test rows, each member trained on its own window.
+
+    Parameters
+    ----------
+    members : tuple of Candidate
+        At least two, one of them trained on all history.
+    """
+
+    members: tuple[Candidate, ...]
+
+    @property
+    def window(self) -> str:
+        """What trains it: the longest of its members' windows."""
+        return LONG
+
+    def fold(self, data: HandbookData, start: str) -> Fold:
+        """Return a fold's rows; every window tests the same ones."""
+        return data.long[start]
+
+
 _BOOSTED: Final = {
     "n_estimators": 300,
     "learning_rate": 0.05,
@@ -102,13 +125,19 @@ _BOOSTED: Final = {
     "colsample_bytree": 0.4,
     "reg_lambda": 5.0,
 }
+_FOREST: Final = Candidate("random_forest", SHORT)
+_XGBOOST: Final = Candidate("xgboost", LONG, {**_BOOSTED, "max_depth": 5}, genuine_share=0.2)
+_LIGHTGBM: Final = Candidate("lightgbm", LONG, {"n_estimators": 300, "num_leaves": 24}, genuine_share=0.2)
 CANDIDATES: Final = (
-    Candidate("random_forest", SHORT),
+    _FOREST,
     Candidate("lightgbm", SHORT),
     Candidate("xgboost", SHORT),
     Candidate("xgboost", LONG, {**_BOOSTED, "max_depth": 4}, genuine_share=0.2),
-    Candidate("xgboost", LONG, {**_BOOSTED, "max_depth": 5}, genuine_share=0.2),
-    Candidate("lightgbm", LONG, {"n_estimators": 300, "num_leaves": 24}, genuine_share=0.2),
+    _XGBOOST,
+    _LIGHTGBM,
+    RankAverage((_XGBOOST, _LIGHTGBM)),
+    RankAverage((_FOREST, _LIGHTGBM)),
+    RankAverage((_FOREST, _XGBOOST, _LIGHTGBM)),
 )
 """What is tried on the validation folds."""
 
@@ -158,7 +187,7 @@ def evaluate_handbook(
     settings: Settings,
     *,
     plan: Plan = PUBLISHED,
-    candidates: Sequence[Candidate] = CANDIDATES,
+    candidates: Sequence[Candidate | RankAverage] = CANDIDATES,
     raw_file: Path | None = None,
     seed: int = 0,
     progress: TrainingProgress = lambda what, done, total: None,
@@ -170,7 +199,7 @@ def evaluate_handbook(
     settings : Settings
         A home that holds the handbook's data, built, its features registered.
     plan : Plan, default=PUBLISHED
-    candidates : sequence of Candidate, default=CANDIDATES
+    candidates : sequence of Candidate or RankAverage, default=CANDIDATES
         At least one for each window.
     raw_file : Path, optional
         The raw Parquet file: then figures come by fraud scenario too.
@@ -217,17 +246,20 @@ def evaluate_handbook(
 
 @dataclass(frozen=True)
 class _Tried:
-    candidate: Candidate
+    candidate: Candidate | RankAverage
     folds: list[dict[str, Any]]
 
 
-def _best(tried: Sequence[_Tried], window: str) -> Candidate:
+def _best(tried: Sequence[_Tried], window: str) -> Candidate | RankAverage:
     """Return the candidate of a window with the highest mean average precision, the first of equal ones."""
     of_window = [one for one in tried if one.candidate.window == window]
     return max(of_window, key=lambda one: float(_spread(one.folds)["average_precision"])).candidate
 
 
-def _told(candidate: Candidate) -> dict[str, Any]:
+def _told(candidate: Candidate | RankAverage) -> dict[str, Any]:
+    if isinstance(candidate, RankAverage):
+        members = [_told(member) for member in candidate.members]
+        return {"classifier": "rank_average", "trained_on": candidate.window, "members": members}
     return {
         "classifier": candidate.classifier,
         "trained_on": candidate.window,
@@ -260,19 +292,29 @@ class _Run:
         self._progress = progress
         self._total = total
         self._done = 0
+        self._fitted: dict[tuple[Candidate, str], Float64Vector] = {}
 
-    def folds(self, candidate: Candidate, starts: Sequence[str]) -> list[dict[str, Any]]:
+    def folds(self, candidate: Candidate | RankAverage, starts: Sequence[str]) -> list[dict[str, Any]]:
         """Return the figures of a candidate on folds."""
+        told = _told(candidate)
         return [
             self._figures(
                 candidate.fold(self._data, start),
-                f"{candidate.classifier} on {candidate.window}, training from {start}",
-                lambda start=start: candidate.scores(  # type: ignore[misc]
-                    self._data, self.columns, start, seed=self._seed
-                ),
+                f"{told['classifier']} on {candidate.window}, training from {start}",
+                lambda start=start: self._scores(candidate, start),  # type: ignore[misc]
             )
             for start in starts
         ]
+
+    def _scores(self, candidate: Candidate | RankAverage, start: str) -> Float64Vector:
+        """Return the scores of a fold's test rows; whoever is a member of an average is fitted once."""
+        if isinstance(candidate, RankAverage):
+            ranks = [rankdata(self._scores(member, start)) for member in candidate.members]
+            return np.asarray(np.mean(ranks, axis=0), dtype=np.float64)
+        key = (candidate, start)
+        if key not in self._fitted:
+            self._fitted[key] = candidate.scores(self._data, self.columns, start, seed=self._seed)
+        return self._fitted[key]
 
     def label_free(self, start: str) -> dict[str, Any]:
         """Return the figures of each detector, by what it sees."""

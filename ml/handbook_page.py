@@ -64,7 +64,7 @@ def write_handbook_page(path: Path, figures: Mapping[str, Any]) -> None:
         [
             (
                 _name(tried),
-                ", ".join(f"{name} {value}" for name, value in tried["parameters"].items()) or "defaults",
+                _settings(tried),
                 *_three(tried),
                 tried["deviation"]["average_precision"],
             )
@@ -82,6 +82,12 @@ def write_handbook_page(path: Path, figures: Mapping[str, Any]) -> None:
 
 def _name(model: Mapping[str, Any]) -> str:
     return f"{model['classifier'].replace('_', ' ')}, trained on {model['trained_on']}"
+
+
+def _settings(model: Mapping[str, Any]) -> str:
+    if "members" in model:
+        return "of " + "; ".join(f"{_name(member)} ({_settings(member)})" for member in model["members"])
+    return ", ".join(f"{name} {value}" for name, value in model["parameters"].items()) or "defaults"
 
 
 def _three(figures: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -12,10 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from ml import features
 from ml.errors import TrainingDataError
-from ml.handbook import LONG, SHORT, Candidate, HandbookResult, Plan, evaluate_handbook
+from ml.handbook import LONG, SHORT, Candidate, HandbookResult, Plan, RankAverage, evaluate_handbook
 from ml.handbook_data import HandbookData, read_handbook
 from ml.windows import DAY_US
 from warehouse.building import build
@@ -35,6 +36,7 @@ CANDIDATES = (
     Candidate("xgboost", LONG, SMALL),
     Candidate("xgboost", LONG, {**SMALL, "max_depth": 1, "n_estimators": 1}, genuine_share=0.5),
 )
+AVERAGE = RankAverage((CANDIDATES[0], CANDIDATES[1]))
 DETECTORS = {"isolation_forest", "autoencoder", "one_class_svm"}
 
 
@@ -68,7 +70,7 @@ def raw_file(settings: Settings) -> Path:
 
 @pytest.fixture(scope="module")
 def result(settings: Settings, raw_file: Path) -> HandbookResult:
-    return evaluate_handbook(settings, plan=PLAN, candidates=CANDIDATES, raw_file=raw_file)
+    return evaluate_handbook(settings, plan=PLAN, candidates=[*CANDIDATES, AVERAGE], raw_file=raw_file)
 
 
 @pytest.fixture(scope="module")
@@ -103,11 +105,27 @@ def test_means_and_deviations_are_the_folds(result: HandbookResult) -> None:
 def test_settings_are_chosen_on_the_validation_folds_alone(result: HandbookResult) -> None:
     tried = [one for one in result.figures["validation"] if one["trained_on"] == LONG]
     best = max(tried, key=lambda one: float(one["average_precision"]))
-    assert len(tried) == 2
-    assert result.figures["prequential"]["model"]["parameters"] == best["parameters"]
+    assert len(tried) == 3
+    chosen = result.figures["prequential"]["model"]
+    assert chosen == {name: best[name] for name in chosen}
     assert all([fold["train_start"] for fold in one["folds"]] == list(PLAN.validation) for one in tried)
     last_validation = date.fromisoformat(PLAN.validation[0]).toordinal() + 21
     assert last_validation <= date.fromisoformat(PLAN.prequential[-1]).toordinal() + 14
+
+
+def test_an_average_ranks_by_the_mean_of_its_members_ranks(
+    result: HandbookResult, data: HandbookData
+) -> None:
+    (start,) = PLAN.validation
+    names = set(result.figures["features"])
+    columns = data.columns(lambda feature: feature.name in names)
+    test = data.short[start].test
+    scores = [member.scores(data, columns, start, seed=0) for member in AVERAGE.members]
+    # A rank is how many are below, and half of those that tie.
+    ranks = [[(of < score).sum() + (of <= score).sum() for score in of] for of in scores]
+    means = np.mean(ranks, axis=0)
+    (fold,) = result.figures["validation"][-1]["folds"]
+    assert fold["auc_roc"] == pytest.approx(roc_auc_score(data.labels[test], means))
 
 
 def test_detectors_without_labels_see_none(result: HandbookResult) -> None:
