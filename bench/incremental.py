@@ -7,10 +7,14 @@ import statistics
 import tempfile
 from pathlib import Path
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from bench.histories import Built, dbt_run, land_part, land_published_data, open_home, query
 from bench.measuring import describe_versions
 from bench.pairs import Pairs
 from bench.reporting import Row, write_report
+from warehouse.landing import list_batches
 from warehouse.settings import Settings
 
 PAIRS = 5
@@ -19,11 +23,15 @@ COMMAND = "make bench NAME=incremental"
 
 
 def run() -> None:
-    """Build all days but the last, then the last one; compare with building all of them at once."""
+    """Build all days but the last once; add the last one to copies of it, and build each anew in full."""
     with tempfile.TemporaryDirectory() as folder:
         whole = open_home(Path(folder) / "whole")
         data = land_published_data(whole)
-        pairs = [_pair(whole, Path(folder)) for _ in range(PAIRS)]
+        last_day_us = _last_day_us(whole)
+        before = open_home(Path(folder) / "before")
+        land_part(whole, before, "before", f"event_us < {last_day_us}")
+        dbt_run(before)
+        pairs = [_pair(whole, before, Path(folder) / "daily", last_day_us) for _ in range(PAIRS)]
     measured = Pairs(
         tuple(day.model_seconds for day, _ in pairs), tuple(full.model_seconds for _, full in pairs)
     )
@@ -51,16 +59,11 @@ def run() -> None:
     write_report("incremental", rows, versions=describe_versions("duckdb", "dbt-duckdb", "numba"), data=data)
 
 
-def _pair(whole: Settings, folder: Path) -> tuple[Built, Built]:
+def _pair(whole: Settings, before: Settings, folder: Path, last_day_us: int) -> tuple[Built, Built]:
     """Build the last day on top of the others, then everything anew; returns (the day, everything)."""
-    home = open_home(folder / "daily")
+    shutil.copytree(before.home, folder, symlinks=True)
+    home = open_home(folder)
     try:
-        if not (whole.build_file).is_file():
-            dbt_run(whole)
-        ((newest_us,),) = query(whole, "select max(event_us) from intermediate.int_transactions__deduped")
-        last_day_us = int(str(newest_us)) // DAY_US * DAY_US
-        land_part(whole, home, "before", f"event_us < {last_day_us}")
-        dbt_run(home)
         land_part(whole, home, "last-day", f"event_us >= {last_day_us}")
         day = dbt_run(home)
         counts = query(home, _COUNTS)
@@ -70,6 +73,15 @@ def _pair(whole: Settings, folder: Path) -> tuple[Built, Built]:
     finally:
         shutil.rmtree(home.home)
     return day, full
+
+
+def _last_day_us(whole: Settings) -> int:
+    """Return when the last day that has landed begins."""
+    newest = max(
+        pc.max(pq.read_table(batch.transactions_path, columns=["event_us"]).column("event_us")).as_py()
+        for batch in list_batches(whole)
+    )
+    return int(newest) // DAY_US * DAY_US
 
 
 _COUNTS = """
