@@ -20,6 +20,7 @@ _SOURCES: Final[Mapping[str, Source]] = {
     "customer_profile": "profile",
     "merchant_risk": "merchant_risk",
     "category_risk": "category_risk",
+    "customer_segment": "segment",
 }
 _DERIVED_ANALYSIS: Final = "derived_features"
 _LABEL_SOURCES: Final = ("merchant_risk", "category_risk")

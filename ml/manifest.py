@@ -29,7 +29,7 @@ Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0
 Text = Annotated[str, StringConstraints(max_length=4000)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Source = Literal[
-    "velocity", "profile", "merchant_risk", "category_risk", "derived", "raw", "attribute", "other"
+    "velocity", "profile", "merchant_risk", "category_risk", "segment", "derived", "raw", "attribute", "other"
 ]
 
 
@@ -47,8 +47,8 @@ class FeatureSpec(_Strict):
     dtype : str
         'bigint', 'double' or 'boolean'.
     source : str
-        Where the value comes from: velocity, profile, merchant_risk, category_risk (Feast views and live
-        SQL), derived, raw (a transaction's own field), attribute, other (any further Feast view).
+        Where the value comes from: velocity, profile, merchant_risk, category_risk, segment (Feast views and
+        live SQL), derived, raw (a transaction's own field), attribute, other (any further Feast view).
     family : str
         Features of one family are one reason.
     description : str

@@ -128,6 +128,7 @@ def test_every_feature_is_a_number_of_the_service_or_derived(result: TrainingRes
         "profile",
         "merchant_risk",
         "category_risk",
+        "segment",
         "derived",
     }
     assert all(feature.description for feature in specs if feature.source != "raw")
