@@ -98,7 +98,7 @@ def replay(
             settings,
             options,
             announce=lambda stage: watching.print(f"[bold]{stage}[/] …"),
-            progress=lambda done, total, day: update(done, total, day),
+            progress=update,
         )
     written = write_report(settings.reports_dir, outcome, options)
     report = written.content

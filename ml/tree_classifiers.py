@@ -156,9 +156,8 @@ class XGBoostClassifier(FraudClassifier):
     def _fit_matrix(self, X: Float32Matrix, y: Labels) -> None:
         import xgboost
 
-        own = {"fraud_weight", "random_state"}
         self.model_ = xgboost.XGBClassifier(
-            **{name: value for name, value in self.get_params().items() if name not in own},
+            **_library_parameters(self),
             scale_pos_weight=fraud_weight(self.fraud_weight, y),
             random_state=drawn_seed(self.random_state),
             objective="binary:logistic",
@@ -211,9 +210,8 @@ class LightGBMClassifier(FraudClassifier):
         self.random_state = random_state
 
     def _fit_matrix(self, X: Float32Matrix, y: Labels) -> None:
-        own = {"fraud_weight", "random_state"}
         self.model_ = default_lightgbm(
-            **{name: value for name, value in self.get_params().items() if name not in own},
+            **_library_parameters(self),
             scale_pos_weight=fraud_weight(self.fraud_weight, y),
             random_state=drawn_seed(self.random_state),
         ).fit(X, y)
@@ -221,6 +219,12 @@ class LightGBMClassifier(FraudClassifier):
 
     def _trained_risk(self, X: Float32Matrix) -> Float64Vector:
         return fraud_column(self.model_, X)
+
+
+def _library_parameters(classifier: FraudClassifier) -> dict[str, Any]:
+    """Return the parameters that a boosting library knows by the same names."""
+    own = {"fraud_weight", "random_state"}
+    return {name: value for name, value in classifier.get_params().items() if name not in own}
 
 
 def default_lightgbm(**overrides: Any) -> Any:

@@ -97,18 +97,24 @@ from arrived_rows
 left join known_rows using (transaction_id)
 """
 
-# Late: known after it happened, or after something that happened later. Only what was sent can be late for
-# a decision; the rest was there at the start.
+# Late: known after it happened, or after something that happened later, in whatever order rows were loaded.
+# Only what was sent can be late for a decision; the rest was there before, or came after all of it.
 _LATE: Final = """
 create table late as
-select *, newest_us - event_us as behind_us
+select * exclude (order_us), newest_us - event_us as behind_us
 from (
     select
         *,
         max(event_us) over (
-            order by arrival_seq rows between unbounded preceding and 1 preceding
+            order by order_us nulls first, arrival_seq rows between unbounded preceding and 1 preceding
         ) as newest_us
-    from events
+    from (
+        select
+            *,
+            coalesce(known_us, max(known_us) over in_order) as order_us
+        from events
+        window in_order as (order by arrival_seq rows between unbounded preceding and current row)
+    )
 )
 where known_us > event_us or (known_us is not null and newest_us > event_us)
 """

@@ -118,7 +118,7 @@ def _schema(record: dict[str, Any], types: pa.Schema) -> pa.Schema:
 
 def _as_table(group: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.Table:
     names = schema.names[len(_KEYS) :]
-    if any(len(record["features"]) != len(names) for record in group):
+    if any(record["features"].keys() != set(names) for record in group):
         raise OperationError("decisions used different sets of features: compare one model at a time")
     columns: list[list[Any]] = [
         [record["transaction"]["transaction_id"] for record in group],

@@ -164,7 +164,7 @@ def _promote_model(settings: Settings, served: Settings, options: ReplayOptions)
     """Take the promoted model when it was made with the same SQL, else train one on what was known."""
     try:
         promoted = bundles.promoted(settings)
-        bundle = Scorer.load_promoted(settings).bundle
+        bundle = Scorer.load(promoted.path, expected_sha256=promoted.sha256).bundle
     except BundleError:
         bundle = None
     compiled = read_compiled_sql(served)
@@ -203,7 +203,7 @@ def _serve(
             progress=progress,
         )
         latencies_ms = [*client.latencies_ms]
-        probe = FreshnessProbe(client, event_us=stream.to_us)
+        probe = FreshnessProbe(client, event_us=min(stream.to_us, now_us()))
         probe.measure()
         client.close()
     return Traffic(sent, latencies_ms, probe)

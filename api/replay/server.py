@@ -24,13 +24,14 @@ _LOG_TAIL: Final = 2_000
 
 
 def home_environment(settings: Settings, secrets: Mapping[str, str]) -> dict[str, str]:
-    """Environment of a process that works in one home."""
+    """Environment of a process that works in one home: no store, log or limit of a running service."""
     return {
         **os.environ,
         **dbt_environment(settings),
         "CBP_MODELS": str(settings.models_dir),
         "CBP_REPORTS": str(settings.reports_dir),
         "CBP_LIVE_STORE": settings.live_store_url,
+        **dict.fromkeys(("PREDICTION_LOG", "BATCH_SIZE", "MAX_BATCH"), ""),  # as by default
         **secrets,
     }
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pyarrow.csv
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from api.replay import proving
+from api.replay.comparison import compare_derived, dbt_features
+from api.replay.freshness import PROBES
 from api.replay.proving import ReplayOutcome, prove, replay
+from api.replay.records import USED_FILE
 from api.replay.replaying import ReplayOptions
 from api.replay.report import ReplayReport, write_report
 from api.replay.stages import Stages
@@ -50,7 +57,10 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture(scope="module")
 def outcome(settings: Settings) -> ReplayOutcome:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("TOKEN_SECONDS", "1")  # a long replay outlives many tokens
+        patched.setenv("TOKEN_SECONDS", "2")  # a long replay outlives many tokens; one lives 1 to 2 s
+        # Of a service that runs: nothing may be written there.
+        patched.setenv("PREDICTION_LOG", str(settings.home / "production.log"))
+        patched.setenv("MAX_BATCH", "10")
         return replay(settings, OPTIONS, announce=lambda _: None, progress=lambda *_: None)
 
 
@@ -84,7 +94,7 @@ def test_every_value_is_proven_and_every_difference_is_a_late_rows(report: Repla
     assert found == report.content
     assert found["mismatched_values"] == found["missing"] == found["unexplained"] == 0
     assert found["scored"] > 200
-    assert found["audit_records"] == found["scored"] + 2 * 200, "the probe's pairs have their records too"
+    assert found["audit_records"] == found["scored"] + 2 * PROBES, "the probe's pairs have their records too"
     assert found["explained"] == found["differing_values"] > found["late"] > 0
     assert found["freshness_ms"]["p99"] >= found["freshness_ms"]["p50"] > 0
     assert found["throughput"] > 0
@@ -144,6 +154,22 @@ def test_a_difference_whose_late_row_is_not_listed_is_unexplained(outcome: Repla
     with changed_live_store(outcome, sql):
         again = prove_again(outcome)
     assert again.unexplained > 0
+
+
+def test_a_wrong_derived_value_is_found(outcome: ReplayOutcome, tmp_path: Path) -> None:
+    replayed = outcome.replayed
+    sql = replayed.bundle.derived_sql
+    derived = dbt_features(replayed.untouched, derived_sql=sql).derived
+    used = pq.read_table(replayed.folder / USED_FILE)
+    name = "amount_over_amount_mean_30d"
+    values = used[name].to_pylist()
+    index = next(index for index, value in enumerate(values) if value is not None)
+    values[index] = math.nextafter(values[index], math.inf)
+    changed = used.set_column(used.schema.get_field_index(name), name, pa.array(values, pa.float64()))
+    pq.write_table(changed, tmp_path / USED_FILE)
+    again = compare_derived(replayed.untouched, tmp_path / USED_FILE, derived_sql=sql, derived=derived)
+    assert again.values == used.num_rows * len(derived)
+    assert again.by_feature == {name: 1}
 
 
 def test_a_row_that_the_warehouse_lost_is_missing_and_the_command_fails(

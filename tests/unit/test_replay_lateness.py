@@ -95,6 +95,12 @@ def test_a_newer_snapshot_explains_what_is_not_live_of_a_late_decision_alone(tmp
     assert explain_difference(tmp_path, [up_to_date], "profile_mean").unexplained == 1
 
 
+def test_what_was_loaded_first_makes_no_punctual_row_late(tmp_path: Path) -> None:
+    loaded = Arrival("loaded", NOON_US + HOUR_US, customer="other")
+    found = explain_difference(tmp_path, [loaded, Arrival("decided", NOON_US)], COUNT.name)
+    assert found.late.num_rows == 0
+
+
 @pytest.mark.parametrize(("more_us", "explained"), [(0, 0), (1, 1)])
 def test_a_decision_later_than_allowed_explains_its_own_windows(
     tmp_path: Path, more_us: int, explained: int
