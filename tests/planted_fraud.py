@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -91,9 +93,24 @@ def fitted_pipeline(seed: int = 0) -> HybridFraudPipeline:
 def packed_pipeline(seed: int = 0) -> Packed:
     """Pack the small hybrid."""
     pipeline = fitted_pipeline(seed)
+    metrics = {"auc_roc": 0.9}
+    return pack_planted(
+        pipeline, name="planted", seed=seed, metrics=metrics, reference=reference_statistics(pipeline)
+    )
+
+
+def pack_planted(
+    pipeline: HybridFraudPipeline,
+    *,
+    name: str,
+    seed: int,
+    metrics: Mapping[str, Any],
+    reference: ReferenceStatistics,
+) -> Packed:
+    """Pack a pipeline that was fitted on the planted rows."""
     return pack(
         pipeline,
-        name="planted",
+        name=name,
         service="fraud_scoring_v1",
         features=feature_specs(),
         sql=CompiledSql(live="select arrival_seq from events", derived="select row_index from feature_row"),
@@ -113,8 +130,8 @@ def packed_pipeline(seed: int = 0) -> Packed:
             test_frauds=0,
             seed=seed,
         ),
-        metrics={"auc_roc": 0.9},
-        reference=reference_statistics(pipeline),
+        metrics=metrics,
+        reference=reference,
     )
 
 

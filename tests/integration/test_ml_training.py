@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,31 +22,14 @@ from ml.model_suite import DEFAULT_MODEL, SUITE, names_of
 from ml.scoring import Scorer
 from ml.training import TrainingResult, train, train_models
 from ml.training_data import read_training_data
-from warehouse.building import build
-from warehouse.ingest import ingest
 from warehouse.settings import Settings
-from warehouse.simulate import simulate
 
 PROTOCOL = {"name": "latest", "test_days": 7}
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    folder = tmp_path_factory.mktemp("training")
-    settings = Settings.from_environment(
-        {
-            "CBP_HOME": str(folder / "home"),
-            "CBP_MODELS": str(folder / "models"),
-            "CBP_REPORTS": str(folder / "reports"),
-        }
-    )
-    settings.create_folders()
-    raw = folder / "payments.parquet"
-    simulate(raw, customers=150, merchants=300, days=50, seed=1)
-    ingest(settings, [raw]).raise_on_failure()
-    build(settings)
-    features.apply(settings)
-    return settings
+def settings(copy_of_world: Callable[[], Settings]) -> Settings:
+    return copy_of_world()
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,6 @@ import pytest
 from click.testing import CliRunner
 
 from cbp import main
-from ml import features
 from ml.ablation import VARIANTS, WHOLE, Ablation, run_ablation
 from ml.bundle_evaluation import evaluate_bundle, read_row_facts
 from ml.bundles import promote
@@ -25,31 +25,14 @@ from ml.export import export_files
 from ml.training import TrainingResult, train
 from ml.training_data import open_published
 from warehouse.building import build
-from warehouse.ingest import ingest
 from warehouse.settings import Settings
-from warehouse.simulate import simulate
 
-DAYS = 50
 NOW_US = 1_900_000_000_000_000
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    folder = tmp_path_factory.mktemp("reports")
-    settings = Settings.from_environment(
-        {
-            "CBP_HOME": str(folder / "home"),
-            "CBP_MODELS": str(folder / "models"),
-            "CBP_REPORTS": str(folder / "reports"),
-        }
-    )
-    settings.create_folders()
-    raw = folder / "payments.parquet"
-    simulate(raw, customers=150, merchants=300, days=DAYS, seed=1)
-    ingest(settings, [raw]).raise_on_failure()
-    build(settings)
-    features.apply(settings)
-    return settings
+def settings(copy_of_world: Callable[[], Settings]) -> Settings:
+    return copy_of_world()
 
 
 @pytest.fixture(scope="module")
@@ -132,9 +115,8 @@ def test_segments_come_back_as_features(settings: Settings, segmented: Segmented
     assert (settings.reports_dir / "clustering" / "report.html").exists()
     assert segmented.clustering.method == "kmeans"
     assert sum(segment.customers for segment in segmented.segments) > 100
-    home = replace(settings)
-    build(home)
-    with duckdb.connect(str(home.published_file), read_only=True) as connection:
+    build(settings)
+    with duckdb.connect(str(settings.published_file), read_only=True) as connection:
         found = connection.execute(
             "select segment_name, count(*) from marts.dim_customer_segments group by 1"
         ).fetchall()

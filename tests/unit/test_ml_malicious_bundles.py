@@ -19,21 +19,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from planted_fraud import NAMES, feature_specs, planted_rows
+from planted_fraud import NAMES, pack_planted, planted_rows
 from safetensors.numpy import load, save
 
 from ml.bundles import publish, verify
-from ml.catalog import CompiledSql
 from ml.ensemble import RankAverageClassifier
 from ml.errors import BundleError
 from ml.hybrid import HybridFraudPipeline
-from ml.manifest import MANIFEST_FILE, TrainingSpec, canonical_json
-from ml.packing import pack
+from ml.manifest import MANIFEST_FILE, canonical_json
 from ml.reference import measure
 from ml.runtimes import ISOLATION_FOREST, LIGHTGBM, load_runtime
 from ml.scoring import Scorer
 from ml.supervised import LogisticClassifier, NeuralClassifier
-from ml.thresholds import Thresholds
 from ml.tree_classifiers import RandomForest
 
 Content = Any
@@ -66,31 +63,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
         random_state=0,
     ).fit(frame, fraud)
     matrix = frame.to_numpy(dtype=np.float32)
-    packed = pack(
-        pipeline,
-        name="every",
-        service="fraud_scoring_v1",
-        features=feature_specs(),
-        sql=CompiledSql(live="select 1", derived="select 2"),
-        thresholds=Thresholds(
-            review=0.3, decline=0.5, alert_budget=5.0, calibration_rows=1200, calibration_days=7.0
-        ),
-        training=TrainingSpec(
-            protocol={"name": "latest"},
-            train_start_us=0,
-            train_end_us=1,
-            test_start_us=1,
-            test_end_us=2,
-            as_of_us=None,
-            train_rows=len(frame),
-            train_frauds=int(fraud.sum()),
-            test_rows=0,
-            test_frauds=0,
-            seed=0,
-        ),
-        metrics={},
-        reference=measure(NAMES, matrix),
-    )
+    packed = pack_planted(pipeline, name="every", seed=0, metrics={}, reference=measure(NAMES, matrix))
     folder = tmp_path_factory.mktemp("models")
     return publish(folder, manifest=packed.manifest, files=packed.files, day="2018-07-01")
 
@@ -573,6 +546,23 @@ CONTENTS: dict[str, Forge] = {
     ),
     "SQL that is no text": forged(LIVE_SQL, lambda data: b"\xff\xfe"),
 }
+
+
+UNCHANGED: dict[str, Forge] = {
+    "a manifest written anew": change(lambda content: None),
+    "a file mended": forged(FOREST, lambda data: data),
+    "arrays written anew": tensors(LINE, lambda arrays: None),
+    "a header written anew": header(lambda entries: None),
+    "JSON written anew": parsed(CURVE, lambda content: None),
+    "a forest's line": line("leaf_value", lambda values: values),
+    "an isolation forest's line": line("leaf_value", lambda values: values, name=ISOLATED),
+}
+
+
+@pytest.mark.parametrize("case", UNCHANGED)
+def test_what_the_forger_only_writes_anew_still_loads(bundle: Path, case: str) -> None:
+    UNCHANGED[case](bundle)
+    Scorer.load(bundle)
 
 
 @pytest.mark.parametrize("case", CONTENTS)
