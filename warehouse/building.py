@@ -1,6 +1,7 @@
 """Builds the warehouse: lands what was scored, runs dbt with its tests, compiles the live SQL, publishes.
 
-dbt runs as a process of its own: it alone opens the build file, and its memory is given back when it ends.
+dbt runs as one process of its own: it alone opens the build file, it reads the project once for all that is
+asked of it, and its memory is given back when it ends.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from warehouse.errors import BuildError
@@ -71,27 +71,37 @@ def build(
     """
     settings.create_folders()
     landed = land_scored(settings)
-    arguments = ["build", "--exclude-resource-type", "unit_test"]
-    if as_of_us is not None:
-        arguments += ["--vars", json.dumps({"as_of_us": as_of_us})]
-    if full_refresh:
-        arguments.append("--full-refresh")
-    nodes = run_dbt(settings, arguments, progress=progress)
-    run_dbt(settings, ["compile", "--select", *ANALYSES])
+    present = [] if as_of_us is None else ["--vars", json.dumps({"as_of_us": as_of_us})]
+    extent = ["--full-refresh"] if full_refresh else []
+    nodes = run_dbt(
+        settings,
+        ["parse", *present],
+        ["build", "--exclude-resource-type", "unit_test", *extent, *present],
+        ["compile", "--select", *ANALYSES, *present],
+        progress=progress,
+    )
     return BuildResult(landed=landed, nodes=nodes, published=publish(settings))
 
 
-def run_dbt(settings: Settings, arguments: Sequence[str], *, progress: BuildProgress | None = None) -> int:
+def run_dbt(settings: Settings, *commands: Sequence[str], progress: BuildProgress | None = None) -> int:
     """Run dbt in the project's root against one home; returns how many nodes passed.
+
+    Parameters
+    ----------
+    settings : Settings
+        The home.
+    *commands : sequence of str
+        Arguments of dbt, command by command. Those after a ``parse`` read the project no more.
+    progress : callable, optional
+        Called after each node.
 
     Raises
     ------
     BuildError
         With the messages of the nodes that failed.
     """
-    program = str(Path(sys.executable).with_name("dbt"))
     process = subprocess.Popen(  # noqa: S603 - our own environment's dbt, arguments from this module
-        [program, "--log-format", "json", "--log-level-file", "none", *arguments],
+        [sys.executable, "-m", "warehouse.dbt_commands", json.dumps([list(command) for command in commands])],
         cwd=PROJECT_ROOT,
         env=os.environ | dbt_environment(settings),
         stdout=subprocess.PIPE,
@@ -112,7 +122,7 @@ def run_dbt(settings: Settings, arguments: Sequence[str], *, progress: BuildProg
                 failures.append(event["info"]["msg"].strip())
     if process.returncode:
         detail = "\n".join(filter(None, failures)) or f"exit code {process.returncode}"
-        raise BuildError(f"dbt {arguments[0]} failed; the published warehouse is unchanged.\n{detail}")
+        raise BuildError(f"dbt failed; the published warehouse is unchanged.\n{detail}")
     return passed
 
 
