@@ -35,7 +35,8 @@ class Reason:
     text : str
         A sentence that names the value, the normal and the window.
     feature : str
-        The feature of the family that raised the risk most.
+        The feature of the family that raised the risk most among those whose values are not as usual; the one
+        that raised it most where all are.
     value : int, float or None
         What the sentence is about: the feature's value, or the amount where the feature is a ratio to it.
     normal : int, float or None
@@ -119,8 +120,11 @@ class Explainer:
             if sums[family] < _SMALLEST:
                 break
             start, end = self._starts[family], self._ends[family]
-            name = self._inputs[self._order[start + int(np.argmax(ordered[start:end]))]]
-            phrase = self._phrase(name, row, outputs)
+            ranked = start + np.argsort(-ordered[start:end], kind="stable")
+            names = [
+                self._inputs[self._order[i]] for i in ranked if ordered[i] >= _SMALLEST or i == ranked[0]
+            ]
+            name, phrase = self._most_telling(names, row, outputs)
             reasons.append(
                 Reason(
                     text=phrase.text,
@@ -149,6 +153,14 @@ class Explainer:
             if value is not None and not self._reference.is_usual(name, float(value)):
                 found.append((name, self._reference.deviation(name, float(value))))
         return sorted(found, key=lambda pair: -pair[1])
+
+    def _most_telling(
+        self, names: Sequence[str], row: Mapping[str, Any], outputs: Mapping[str, float]
+    ) -> tuple[str, Phrase]:
+        """Return the first feature, the strongest first, whose value is not as usual; else the first."""
+        said = ((name, self._phrase(name, row, outputs)) for name in names)
+        first = next(said)
+        return next((pair for pair in (first, *said) if not pair[1].is_usual), first)
 
     def _phrase(self, name: str, row: Mapping[str, Any], outputs: Mapping[str, float]) -> Phrase:
         if name not in self._outputs:

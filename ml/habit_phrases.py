@@ -13,6 +13,8 @@ from ml.wording import (
     Saying,
     compared,
     duration,
+    in_currency,
+    is_near,
     money,
     number,
     plural,
@@ -36,7 +38,7 @@ _AMOUNTS: Final = {
 
 def _profile_amount(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
     text = f"The customer's {_AMOUNTS[match['op']]} of {window_text(match['window'])} is {money(value, row)}"
-    return compared(text, value, typical, row=row)
+    return compared(text, value, typical, shown=in_currency(row))
 
 
 def _profile_share(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
@@ -49,9 +51,8 @@ def _top_merchant(match: re.Match[str], value: Number, row: Row, typical: float 
 
 
 def _share_of_customer(does: str, window: str, value: Number, typical: float | None) -> Phrase:
-    normal = "" if typical is None else f"; typically {share(typical)}"
-    text = f"In {share(value)} of the transactions of {window_text(window)} the customer {does}{normal}"
-    return Phrase(text, value, typical)
+    text = f"In {share(value)} of the transactions of {window_text(window)} the customer {does}"
+    return compared(text, value, typical, shown=share)
 
 
 def _part_of_day(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase | None:
@@ -71,14 +72,16 @@ def _part_of_week(match: re.Match[str], value: Number, row: Row, typical: float 
 
 def _habit_now(now: str, window: str, value: Number, typical: float | None) -> Phrase:
     text = f"{now}, when {share(value)} of the customer's transactions of {window_text(window)} were"
-    return Phrase(text, value, typical)
+    # What others do then is not said; but only a time that is rarer than with others is unusual.
+    return Phrase(
+        text, value, None, is_usual=typical is not None and (value >= typical or is_near(value, typical))
+    )
 
 
 def _gap(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
     what = {"mean": "mean", "max": "longest"}[match["op"]]
-    normal = "" if typical is None else f"; typically {duration(typical)}"
     text = f"The {what} time between the customer's transactions of {window_text(match['window'])} is "
-    return Phrase(f"{text}{duration(value)}{normal}", value, typical)
+    return compared(text + duration(value), value, typical, shown=duration)
 
 
 def _since_last_over_gap(
@@ -87,8 +90,8 @@ def _since_last_over_gap(
     since, gap = row.get("seconds_since_last_30d"), row.get(f"profile_gap_seconds_mean_{match['window']}")
     if since is None or gap is None:
         return None
-    text = f"{duration(since)} since the customer's last transaction; usually {duration(gap)}"
-    return Phrase(text, since, gap)
+    text = f"{duration(since)} since the customer's last transaction"
+    return compared(text, since, gap, is_own=True, shown=duration)
 
 
 def _expected_per_day(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:

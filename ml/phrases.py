@@ -23,6 +23,8 @@ from ml.wording import (
     compared,
     duration,
     first_known,
+    in_currency,
+    is_near,
     money,
     number,
     plural,
@@ -118,6 +120,8 @@ def _amount_against(other: str, ratio: float, row: Row) -> Phrase | None:
     described, normal, amount = _amount_statistic(other), row.get(other), row.get("amount_minor")
     if described is None or normal is None or amount is None:
         return None
+    if is_near(ratio, 1):
+        return Phrase(f"Amount {money(amount, row)}", amount, None, is_usual=True)
     text = f"Amount {money(amount, row)} is {number(ratio)} times {described} ({money(normal, row)})"
     return Phrase(text, amount, normal)
 
@@ -127,6 +131,9 @@ def _amount_deviation(match: re.Match[str], value: Number, row: Row, typical: fl
     described, normal, amount = _amount_statistic(other), row.get(other), row.get("amount_minor")
     if described is None or normal is None or amount is None:
         return None
+    if abs(value) < 1:
+        text = f"Amount {money(amount, row)} is within a standard deviation of {described}"
+        return Phrase(f"{text} ({money(normal, row)})", amount, normal, is_usual=True)
     side = "above" if value >= 0 else "below"
     text = (
         f"Amount {money(amount, row)} is {number(abs(value))} standard deviations {side} {described} "
@@ -168,7 +175,7 @@ def _spent(match: re.Match[str], value: Number, row: Row, typical: float | None)
     usual_day = _usual_day(row)
     normal = typical if usual_day is None else usual_day * window_seconds(window) / 86_400
     text = f"The customer spent {money(value, row)} in the {window_text(window)} before"
-    return compared(text, value, normal, is_own=usual_day is not None, row=row)
+    return compared(text, value, normal, is_own=usual_day is not None, shown=in_currency(row))
 
 
 def _spent_over_profile(
@@ -180,7 +187,7 @@ def _spent_over_profile(
     spent = amount + (row.get(f"amount_sum_{window}") or 0)
     normal = usual_day * window_seconds(window) / 86_400
     text = f"With this one the customer spends {money(spent, row)} in {window_text(window)}"
-    return compared(text, spent, normal, is_own=True, row=row)
+    return compared(text, spent, normal, is_own=True, shown=in_currency(row))
 
 
 def _spent_history(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
@@ -188,7 +195,9 @@ def _spent_history(match: re.Match[str], value: Number, row: Row, typical: float
     own = first_known(row, f"profile_amount_{operation}_90d", f"profile_amount_{operation}_30d")
     what = {"mean": "mean amount", "max": "largest amount", "stddev": "deviation of amounts"}[operation]
     text = f"The customer's {what} of the {window_text(window)} before is {money(value, row)}"
-    return compared(text, value, typical if own is None else own, is_own=own is not None, row=row)
+    return compared(
+        text, value, typical if own is None else own, is_own=own is not None, shown=in_currency(row)
+    )
 
 
 def _distinct(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
@@ -200,8 +209,8 @@ def _distinct(match: re.Match[str], value: Number, row: Row, typical: float | No
 
 
 def _since_last(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
-    normal = "" if typical is None else f"; typically {duration(typical)}"
-    return Phrase(f"{duration(value)} since the customer's last transaction{normal}", value, typical)
+    text = f"{duration(value)} since the customer's last transaction"
+    return compared(text, value, typical, shown=duration)
 
 
 def _place(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
@@ -215,7 +224,7 @@ def _place(match: re.Match[str], value: Number, row: Row, typical: float | None)
 def _same_merchant(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
     window = window_text(match["window"])
     if value == 0:
-        return Phrase(f"The customer has not paid this merchant in the {window} before", 0, typical)
+        return Phrase(f"The customer has not paid this merchant in the {window} before", 0, None)
     text = f"{plural(value, 'transaction')} of the customer with this merchant in the {window} before"
     return compared(text, value, typical)
 
@@ -233,14 +242,13 @@ def _merchant_count(match: re.Match[str], value: Number, row: Row, typical: floa
 
 def _merchant_amount(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
     text = f"The merchant's mean amount of the {window_text(match['window'])} before is {money(value, row)}"
-    return compared(text, value, typical, row=row)
+    return compared(text, value, typical, shown=in_currency(row))
 
 
 def _risk_rate(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
-    normal = "" if typical is None else f"; typically {share(typical)}"
     window = window_text(match["window"])
-    text = f"{share(value)} of the {match['entity']}'s labels known in {window} are fraud{normal}"
-    return Phrase(text, value, typical)
+    text = f"{share(value)} of the {match['entity']}'s labels known in {window} are fraud"
+    return compared(text, value, typical, shown=share)
 
 
 def _risk_count(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
@@ -331,7 +339,7 @@ def _described(spec: FeatureSpec, value: Number, row: Row, typical: float | None
     is_money = spec.unit == "minor" or "minor units" in spec.description
     title = _title(spec).removesuffix(", in minor units")
     if is_money:
-        return compared(f"{title}: {money(value, row)}", value, typical, row=row)
+        return compared(f"{title}: {money(value, row)}", value, typical, shown=in_currency(row))
     return compared(f"{title}: {number(value)}", value, typical)
 
 

@@ -14,16 +14,24 @@ WINDOW: Final = r"(?P<window>\d+[mhd])"
 
 @dataclass(frozen=True)
 class Phrase:
-    """A sentence, the value that it names, and the normal that it compares with (None: it names none)."""
+    """A sentence, the value that it names, and the normal that it compares with (None: it names none).
+
+    `is_usual` tells that the value is as good as its normal: the sentence names the value alone then.
+    """
 
     text: str
     value: Number | None
     normal: Number | None
+    is_usual: bool = False
 
+
+Shown = Callable[[Number], str]
+"""Writes a number."""
 
 Saying = Callable[[re.Match[str], Number, Row, float | None], Phrase | None]
 """Says a value, from the match of its name, the value, the row and what is typical; None: it can't."""
 
+_NOTICEABLE: Final = 0.1
 _SECONDS: Final = {"m": 60, "h": 3600, "d": 86_400}
 _UNITS: Final = {"m": "minute", "h": "hour", "d": "day"}
 # ISO 4217: currencies whose minor unit is not a hundredth.
@@ -101,14 +109,25 @@ def duration(seconds: Number) -> str:
     return plural(round(seconds), "second")
 
 
+def in_currency(row: Row) -> Shown:
+    """Return what writes amounts of minor units in the row's currency."""
+    return lambda amount_minor: money(amount_minor, row)
+
+
+def is_near(value: Number, normal: Number) -> bool:
+    """Return whether a value is within a tenth of its normal: a difference that nobody would call one."""
+    return abs(value - normal) <= _NOTICEABLE * abs(normal)
+
+
 def compared(
-    text: str, value: Number, normal: float | None, *, is_own: bool = False, row: Row | None = None
+    text: str, value: Number, normal: Number | None, *, is_own: bool = False, shown: Shown = number
 ) -> Phrase:
-    """End a sentence with the normal: the customer's own, or what is typical of all; `row` makes it money."""
+    """End a sentence with its normal, the customer's own or what is typical of all, unless it is near that."""
     if normal is None:
         return Phrase(text, value, None)
-    shown = number(normal) if row is None else money(normal, row)
-    return Phrase(f"{text}; {'usually' if is_own else 'typically'} {shown}", value, normal)
+    if is_near(value, normal):
+        return Phrase(text, value, None, is_usual=True)
+    return Phrase(f"{text}; {'usually' if is_own else 'typically'} {shown(normal)}", value, normal)
 
 
 def first_known(row: Row, *names: str) -> float | None:

@@ -13,7 +13,7 @@ from ml.explain import Explainer
 from ml.manifest import FeatureSpec
 from ml.phrases import Phrasebook, family_of
 from ml.reference import measure
-from ml.wording import duration, money, number, window_text
+from ml.wording import compared, duration, money, number, window_text
 
 ROW: dict[str, Any] = {
     "amount_minor": 21_540,
@@ -161,8 +161,8 @@ SENTENCES = [
     ("profile_amount_median_30d", 4_500, "The customer's median amount of 30 days is 45.00 EUR"),
     (
         "profile_night_share_90d",
-        0.125,
-        "In 12.5 % of the transactions of 90 days the customer pays at night (UTC); typically 12.9 %",
+        0.4,
+        "In 40.0 % of the transactions of 90 days the customer pays at night (UTC); typically 12.9 %",
     ),
     (
         "profile_weekend_share_30d",
@@ -244,6 +244,63 @@ def book(*names: str) -> Phrasebook:
 @pytest.mark.parametrize(("name", "value", "sentence"), SENTENCES)
 def test_a_sentence(name: str, value: float, sentence: str) -> None:
     assert book(name).say(name, {**ROW, name: value}).text == sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "row", "sentence"),
+    [
+        (
+            "profile_night_share_90d",
+            0.135,
+            {},
+            "In 13.5 % of the transactions of 90 days the customer pays at night (UTC)",
+        ),
+        ("amount_minor", 5_400, {}, "Amount 54.00 EUR"),
+        ("amount_over_amount_mean_30d", 0.95, {"amount_minor": 4_969}, "Amount 49.69 EUR"),
+        (
+            "amount_deviation_30d",
+            -0.8,
+            {"amount_minor": 5_000},
+            "Amount 50.00 EUR is within a standard deviation of the customer's mean of the last 30 days "
+            "(52.30 EUR)",
+        ),
+        (
+            "transaction_count_24h",
+            2,
+            {"profile_transactions_per_day_30d": 1.9},
+            "2 transactions of the customer in the 24 hours before",
+        ),
+        (
+            "merchant_risk_fraud_rate_7d",
+            0.0081,
+            {},
+            "0.8 % of the merchant's labels known in 7 days are fraud",
+        ),
+        ("seconds_since_last_30d", 32_400, {}, "9 hours since the customer's last transaction"),
+        (
+            "seconds_since_last_over_profile_gap_90d",
+            1.0,
+            {"seconds_since_last_30d": 43_200.0},
+            "12 hours since the customer's last transaction",
+        ),
+        ("profile_recency_days", 0.5, {}, "What profile_recency_days means: 0.5"),
+    ],
+)
+def test_a_value_within_a_tenth_of_its_normal_is_told_alone(
+    name: str, value: float, row: dict[str, Any], sentence: str
+) -> None:
+    phrase = book(name).say(name, {**ROW, name: value, **row})
+    assert phrase.text == sentence
+    assert phrase.is_usual
+    assert "usually" not in sentence
+    assert "typically" not in sentence
+
+
+@given(value=st.floats(0, 1e6), normal=st.floats(0, 1e6))
+def test_a_normal_is_named_only_where_the_value_departs_from_it(value: float, normal: float) -> None:
+    phrase = compared("So it is", value, normal)
+    assert phrase.is_usual == (abs(value - normal) <= normal / 10)
+    assert (phrase.normal is None) == phrase.is_usual == ("typically" not in phrase.text)
 
 
 def test_a_phrase_carries_value_and_normal() -> None:
@@ -372,3 +429,42 @@ def test_a_score_is_called_unusual_where_few_past_ones_reach_it(score: float, se
     explainer = Explainer(["anomaly_score"], features=[], reference=reference, seen={})
     (reason,) = explainer.reasons(np.array([1.0, -3.0]), row={}, outputs={"anomaly_score": score})
     assert reason.text == sentence
+
+
+NIGHT, EVENING, RECENCY = "profile_night_share_90d", "profile_evening_share_90d", "profile_recency_days"
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        # The strongest is as usual, the second is not; the third has the least to do with the score.
+        ({NIGHT: 0.13, EVENING: 0.9, RECENCY: 9.0}, EVENING),
+        ({NIGHT: 0.13, EVENING: 0.41, RECENCY: 9.0}, RECENCY),
+        ({NIGHT: 0.7, EVENING: 0.9, RECENCY: 9.0}, NIGHT),
+        ({NIGHT: 0.13, EVENING: 0.41, RECENCY: 0.5}, NIGHT),
+    ],
+)
+def test_of_a_family_the_strongest_that_is_not_as_usual_is_told(row: dict[str, Any], told: str) -> None:
+    names = [NIGHT, EVENING, RECENCY]
+    features = [
+        FeatureSpec(name=name, dtype="double", source="profile", family="habits", description=name)
+        for name in names
+    ]
+    typical = np.tile([[0.129, 0.4, 0.5]], (10, 1))
+    explainer = Explainer(names, features=features, reference=measure(names, typical), seen={})
+    (reason,) = explainer.reasons(np.array([0.9, 0.5, 0.1, -3.0]), row=row, outputs={})
+    assert reason.feature == told
+    assert reason.value == row[told]
+    assert reason.contribution == pytest.approx(1.5)
+
+
+def test_what_did_not_raise_the_risk_is_no_reason_however_far_from_usual() -> None:
+    names = [NIGHT, EVENING]
+    features = [
+        FeatureSpec(name=name, dtype="double", source="profile", family="habits", description=name)
+        for name in names
+    ]
+    reference = measure(names, np.tile([[0.129, 0.4]], (10, 1)))
+    explainer = Explainer(names, features=features, reference=reference, seen={})
+    (reason,) = explainer.reasons(np.array([0.9, -0.2, -3.0]), row={NIGHT: 0.13, EVENING: 0.9}, outputs={})
+    assert (reason.feature, reason.normal) == (NIGHT, None)
