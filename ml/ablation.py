@@ -187,6 +187,7 @@ def run_ablation(
     if weeks < 1 or seeds < 1:
         raise TrainingDataError(f"expected 1 week and 1 seed or more, got {weeks} and {seeds}")
     wanted = chosen_protocol(settings, protocol, history_days=history_days)
+    _shifted(wanted, 0, weeks - 1)  # what has fewer weeks is refused before anything is fitted
     total = weeks * seeds * len(VARIANTS)
     runs: list[Run] = []
     present = as_of_us

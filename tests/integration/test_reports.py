@@ -54,7 +54,7 @@ def evaluated(settings: Settings, trained: TrainingResult) -> ModelReport:
 
 @pytest.fixture(scope="module")
 def compared(settings: Settings) -> Ablation:
-    return run_ablation(settings, weeks=2, seeds=1, classifier="logistic_regression")
+    return run_ablation(settings, history_days=14, weeks=2, seeds=1, classifier="logistic_regression")
 
 
 def test_a_bundle_is_measured_on_the_rows_that_training_left(
