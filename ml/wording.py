@@ -122,7 +122,7 @@ def is_near(value: Number, normal: Number) -> bool:
 def compared(
     text: str, value: Number, normal: Number | None, *, is_own: bool = False, shown: Shown = number
 ) -> Phrase:
-    """End a sentence with its normal, the customer's own or what is typical of all, unless it is near that."""
+    """End a sentence with its normal, the customer's own or what is typical, unless the value is near it."""
     if normal is None:
         return Phrase(text, value, None)
     if is_near(value, normal):

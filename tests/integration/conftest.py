@@ -1,9 +1,11 @@
-"""One small world, built once a session."""
+"""One small world, built once: whichever worker needs it first builds it for all."""
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from feature_home import make_settings
@@ -16,14 +18,17 @@ from warehouse.simulate import simulate
 
 
 @pytest.fixture(scope="session")
-def copy_of_world(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Settings]:
+def copy_of_world(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Settings]:
     """Give out copies of a home of 50 days of 150 customers, built and registered; nothing is trained."""
-    world = make_settings(tmp_path_factory.mktemp("world"))
-    world.create_folders()
-    raw = world.home.parent / "payments.parquet"
-    simulate(raw, customers=150, merchants=300, days=50, seed=1)
-    ingest(world, [raw]).raise_on_failure()
-    build(world)
+    world = make_settings(shared_folder / "world")
+    with (shared_folder / "world.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not world.published_file.exists():
+            world.create_folders()
+            raw = world.home.parent / "payments.parquet"
+            simulate(raw, customers=150, merchants=300, days=50, seed=1)
+            ingest(world, [raw]).raise_on_failure()
+            build(world)
 
     def copied() -> Settings:
         own = make_settings(tmp_path_factory.mktemp("copy"))
@@ -32,3 +37,10 @@ def copy_of_world(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Sett
         return own
 
     return copied
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Return the folder that the session's workers have in common."""
+    own = tmp_path_factory.getbasetemp()
+    return own if worker_id == "master" else own.parent

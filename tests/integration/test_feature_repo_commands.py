@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from feast.repo_config import load_repo_config
 from feature_home import DAY_US, START_US, make_settings, write_small_world
 
 from ml import features
+from warehouse.feast_registry import resolve_feast_path
 from warehouse.settings import PROJECT_ROOT, Settings
 
 FEAST = Path(sys.executable).with_name("feast")
@@ -40,7 +42,6 @@ def _feast(settings: Settings, *arguments: str, code: int = 0) -> subprocess.Com
 
 def test_apply_and_materialize_work_from_the_projects_root(settings: Settings) -> None:
     assert "customer_profile" in _feast(settings, "apply").stdout
-    _feast(settings, "apply")
     _feast(settings, "materialize", "2018-01-01T00:00:00", "2019-01-01T00:00:00")
     _feast(settings, "materialize-incremental", "2019-02-01T00:00:00")
     row = {"customer_id": "c1", "merchant_id": "m1", "category": "food", "event_us": START_US + 2 * DAY_US}
@@ -54,24 +55,10 @@ def test_without_a_manifest_apply_says_what_to_run_in_one_line(tmp_path: Path) -
     assert "run `dbt run` or `cbp build` first" in done.stderr
 
 
-def test_without_a_home_in_the_environment_it_is_below_the_project() -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "CBP_HOME"}
-    code = (
-        "from feast import FeatureStore\n"
-        "from warehouse.feast_registry import resolve_feast_path\n"
-        "from feast.repo_config import load_repo_config\n"
-        "from pathlib import Path\n"
-        "config = load_repo_config(Path('feature_repo'), Path('feature_repo/feature_store.yaml'))\n"
-        "print(resolve_feast_path(config.registry.path), resolve_feast_path(config.online_store.path))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=PROJECT_ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+def test_without_a_home_in_the_environment_it_is_below_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CBP_HOME", raising=False)
+    monkeypatch.chdir(PROJECT_ROOT)
+    config = load_repo_config(Path("feature_repo"), Path("feature_repo/feature_store.yaml"))
     home = PROJECT_ROOT / "data" / "feast"
-    assert done.stdout.split() == [str(home / "registry.db"), str(home / "online.db")]
+    assert resolve_feast_path(config.registry.path) == home / "registry.db"
+    assert resolve_feast_path(config.online_store.path) == home / "online.db"

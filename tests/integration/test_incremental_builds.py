@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
+import shutil
 import sys
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow.parquet as pq
 import pytest
+from killed_runs import kill_in_the_middle
 from landed_rows import differences, home_with_the_same_landing, land
 
-from warehouse.building import dbt_environment, run_dbt
-from warehouse.settings import PROJECT_ROOT, Settings
+from warehouse.building import run_dbt
+from warehouse.settings import Settings
 
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
 START_US = 1_709_164_800_000_000  # 2024-02-29
 DAYS = 45
+SEED = 1
 
 
 def random_payment(chance: random.Random, number: int) -> dict[str, Any]:
@@ -80,29 +81,92 @@ def land_randomly(settings: Settings, seed: int, *, batches: int = 3) -> Iterato
         yield batch
 
 
+def few_days_at_once(rendering: str) -> list[str]:
+    return ["run", "--vars", f"{{velocity_rendering: {rendering}, snapshot_batch_transactions: 20}}"]
+
+
+@dataclass(frozen=True)
+class History:
+    """A home built after each landing, which versions of a feature model a reader saw, and a full build."""
+
+    daily: Settings
+    versions: set[tuple[str, int]]
+    whole: Settings
+
+
+@contextmanager
+def reading(published: Path) -> Iterator[set[tuple[str, int]]]:
+    """Read a feature model again and again: which version, and how many rows."""
+    is_done, seen = threading.Event(), set()
+
+    def read() -> None:
+        while not is_done.wait(0.001):
+            if published.exists():
+                version = published.resolve()
+                rows = sum(pq.read_metadata(file).num_rows for file in version.iterdir())
+                seen.add((version.name, rows))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        yield seen
+    finally:
+        is_done.set()
+        reader.join()
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    found = Settings.from_environment({"CBP_HOME": str(tmp_path / "home")})
-    found.create_folders()
-    return found
+    return new_home(tmp_path / "home")
 
 
-@pytest.mark.parametrize(("seed", "rendering"), [(1, "loops"), (2, "windows")])
-def test_daily_builds_give_the_tables_of_a_full_build(
-    settings: Settings, tmp_path: Path, seed: int, rendering: str
-) -> None:
-    few_days_at_once = f"{{velocity_rendering: {rendering}, snapshot_batch_transactions: 20}}"
-    for _ in land_randomly(settings, seed):
-        run_dbt(settings, ["run", "--vars", few_days_at_once])
-    whole = home_with_the_same_landing(settings, tmp_path / "whole")
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> History:
+    folder = tmp_path_factory.mktemp("history")
+    daily = new_home(folder / "daily")
+    with reading(daily.features_dir / "feat_transaction_velocity") as versions:
+        for _ in land_randomly(daily, SEED):
+            run_dbt(daily, few_days_at_once("loops"))
+    whole = home_with_the_same_landing(daily, folder / "whole")
     run_dbt(whole, ["run"])
-    assert differences(settings, whole) == []
+    return History(daily, versions, whole)
 
 
-def test_snapshots_go_back_in_time_and_return(settings: Settings, tmp_path: Path) -> None:
+@pytest.fixture
+def copied(history: History, tmp_path: Path) -> Callable[[], Settings]:
+    """Copy the home that was built day by day, so that it can be built on."""
+
+    def copy() -> Settings:
+        shutil.copytree(history.daily.home, tmp_path / "home", symlinks=True)
+        return new_home(tmp_path / "home")
+
+    return copy
+
+
+def new_home(folder: Path) -> Settings:
+    settings = Settings.from_environment({"CBP_HOME": str(folder)})
+    settings.create_folders()
+    return settings
+
+
+def test_daily_builds_give_the_tables_of_a_full_build(history: History) -> None:
+    assert differences(history.daily, history.whole) == []
+
+
+def test_so_they_do_by_window_functions(settings: Settings, history: History) -> None:
+    for _ in land_randomly(settings, SEED):
+        run_dbt(settings, few_days_at_once("windows"))
+    assert differences(settings, history.whole) == []
+
+
+def test_a_reader_sees_one_version_of_a_feature_model(history: History) -> None:
+    names = [name for name, _ in history.versions]
+    assert len(names) == len(set(names)) > 1
+
+
+def test_snapshots_go_back_in_time_and_return(copied: Callable[[], Settings], history: History) -> None:
+    settings = copied()
     as_of_us = START_US + 20 * DAY_US
-    for _ in land_randomly(settings, seed=3, batches=1):
-        run_dbt(settings, ["run"])
     run_dbt(settings, ["run", "--vars", f"as_of_us: {as_of_us}"])
     with duckdb.connect(str(settings.build_file), read_only=True) as connection:
         newest = connection.execute(
@@ -110,63 +174,24 @@ def test_snapshots_go_back_in_time_and_return(settings: Settings, tmp_path: Path
         ).fetchone()
     assert newest == (as_of_us + 6 * HOUR_US,)
     run_dbt(settings, ["run"])
-    whole = home_with_the_same_landing(settings, tmp_path / "whole")
-    run_dbt(whole, ["run"])
-    assert differences(settings, whole) == []
+    assert differences(settings, history.whole) == []
 
 
-def test_a_changed_declaration_is_built_from_nothing(settings: Settings, tmp_path: Path) -> None:
+def test_a_changed_declaration_is_built_from_nothing(copied: Callable[[], Settings], tmp_path: Path) -> None:
+    settings = copied()
     changed = ["run", "--vars", "{risk_prior_weight: 5, profile_lag: 3h}"]
-    for _ in land_randomly(settings, seed=4, batches=1):
-        run_dbt(settings, ["run"])
     run_dbt(settings, changed)
     whole = home_with_the_same_landing(settings, tmp_path / "whole")
     run_dbt(whole, changed)
     assert differences(settings, whole) == []
 
 
-def test_a_run_repairs_what_a_killed_one_left(settings: Settings, tmp_path: Path) -> None:
+def test_a_run_repairs_what_a_killed_one_left(settings: Settings, history: History) -> None:
     chance = random.Random(6)  # noqa: S311 - repeatable moments
-    for _ in land_randomly(settings, seed=6):
-        kill_a_run(settings, after_seconds=chance.uniform(2.5, 9.0))
+    dbt = [str(Path(sys.executable).with_name("dbt")), "run"]
+    for _ in land_randomly(settings, SEED):
+        # Of its lines, some tell of the start, then there are two a model.
+        lines, seconds = chance.randrange(10, 45), chance.uniform(0, 0.1)
+        kill_in_the_middle(settings, dbt, after_lines=lines, after_seconds=seconds)
     run_dbt(settings, ["run"])
-    whole = home_with_the_same_landing(settings, tmp_path / "whole")
-    run_dbt(whole, ["run"])
-    assert differences(settings, whole) == []
-
-
-def test_a_reader_sees_one_version_of_a_feature_model(settings: Settings) -> None:
-    landings = land_randomly(settings, seed=7, batches=2)
-    next(landings)
-    run_dbt(settings, ["run"])
-    published = settings.features_dir / "feat_transaction_velocity"
-    is_done, seen = threading.Event(), set()
-
-    def read() -> None:
-        while not is_done.is_set():
-            version = published.resolve()
-            seen.add((version.name, sum(pq.read_metadata(file).num_rows for file in version.iterdir())))
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    try:
-        for _ in landings:
-            run_dbt(settings, ["run"])
-    finally:
-        is_done.set()
-        reader.join()
-    versions = [name for name, _ in seen]
-    assert len(versions) == len(set(versions)) > 1
-
-
-def kill_a_run(settings: Settings, *, after_seconds: float) -> None:
-    """Start ``dbt run`` and kill it, children and all."""
-    process = subprocess.Popen(
-        [str(Path(sys.executable).with_name("dbt")), "--quiet", "run"],
-        cwd=PROJECT_ROOT,
-        env=os.environ | dbt_environment(settings),
-        start_new_session=True,
-    )
-    time.sleep(after_seconds)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    assert differences(settings, history.whole) == []
