@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from http import HTTPStatus
 from typing import Final
 
 from flask import Blueprint, Response, jsonify, request
-from flask_jwt_extended import get_jwt, get_jwt_identity
+from flask_jwt_extended import get_jwt_identity
 
-from api.clients import may
 from api.clock import now_us
-from api.errors import RequestError
 from api.request_log import note
 from api.schemas import parse_labels
 from api.services import services
-from api.tokens import requires
+from api.tokens import demand, requires
 
 blueprint = Blueprint("labels", __name__)
 
@@ -28,17 +25,12 @@ SOURCE_PREFIX: Final = "api:"
 def post_labels() -> Response:
     """Record up to MAX_BATCH labels, all or none; telling the same again adds nothing."""
     opened = services()
-    body = parse_labels(request.get_data(), max_batch=opened.settings.max_batch, now_us=now_us())
+    received_us = now_us()
+    body = parse_labels(request.get_data(), max_batch=opened.settings.max_batch, now_us=received_us)
     labels = [label.label() for label in body.labels]
-    is_dated = any(label.known_us is not None for label in labels)
-    if is_dated and not may(get_jwt().get("role"), "date_labels"):
-        raise RequestError(
-            HTTPStatus.FORBIDDEN,
-            "wrong_role",
-            "this token's role does not allow known_us: a label counts from now",
-        )
+    if any(label.known_us is not None for label in labels):
+        demand("date_labels", "known_us: a label counts from now")
     note(labels=len(labels))
-    recorded = opened.store().record_labels(
-        labels, source=SOURCE_PREFIX + get_jwt_identity(), now_us=now_us()
-    )
+    source = SOURCE_PREFIX + get_jwt_identity()
+    recorded = opened.store().record_labels(labels, source=source, now_us=received_us)
     return jsonify({"labels": [asdict(label) for label in recorded]})

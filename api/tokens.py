@@ -64,16 +64,26 @@ def requires(action: str) -> Callable[[Callable[_Arguments, _Answer]], Callable[
     def decorate(view: Callable[_Arguments, _Answer]) -> Callable[_Arguments, _Answer]:
         @wraps(view)
         def checked(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Answer:
-            if not may(get_jwt().get("role"), action):
-                raise RequestError(
-                    HTTPStatus.FORBIDDEN, "wrong_role", f"this token's role does not allow {action!r}"
-                )
+            demand(action)
             return view(*args, **kwargs)
 
         protected: Callable[_Arguments, _Answer] = jwt_required()(checked)
         return protected
 
     return decorate
+
+
+def demand(action: str, told: str | None = None) -> None:
+    """Refuse a request whose good token's role does not allow `action`, told as `told`.
+
+    Raises
+    ------
+    RequestError
+        403.
+    """
+    if not may(get_jwt().get("role"), action):
+        message = f"this token's role does not allow {told or repr(action)}"
+        raise RequestError(HTTPStatus.FORBIDDEN, "wrong_role", message)
 
 
 def _refused(code: str, message: str) -> Response:
