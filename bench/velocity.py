@@ -13,21 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import yaml
 
 from bench.histories import dbt_run, land_published_data, open_home
 from bench.measuring import describe_versions, run_program
 from bench.pairs import Pairs, run_pairs
 from bench.reporting import Row, write_report
-from bench.velocity_peers import OPERATIONS, Feature
-from warehouse.settings import PROJECT_ROOT, Settings
+from bench.velocity_peers import OPERATIONS
+from warehouse.declarations import LiveFeature, read_declarations
+from warehouse.settings import Settings
 
 PAIRS = 5
 LONG_SECONDS = 60
 COMMAND = "make bench NAME=velocity"
 MODEL = "feat_transaction_velocity"
 SOURCE = "intermediate.int_transactions__deduped"
-_UNITS = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 
 
 def run() -> None:
@@ -61,7 +60,7 @@ def _against(
     peer: str,
     settings: Settings,
     payments: Path,
-    features: Sequence[Feature],
+    features: Sequence[LiveFeature],
     rendering: str,
     goal: str,
     least: float,
@@ -111,7 +110,7 @@ def _against(
     ]
 
 
-def _write_payments(settings: Settings, payments: Path, features: Sequence[Feature]) -> None:
+def _write_payments(settings: Settings, payments: Path, features: Sequence[LiveFeature]) -> None:
     """Write what peers read, and no other column."""
     wanted = {"transaction_id", "event_us", "amount_minor"}
     for feature in features:
@@ -121,26 +120,20 @@ def _write_payments(settings: Settings, payments: Path, features: Sequence[Featu
         connection.execute(f"copy (select {columns} from {SOURCE} order by event_us) to '{payments}'")  # noqa: S608
 
 
-def _declared(settings: Settings) -> list[Feature]:
+def _declared(settings: Settings) -> list[LiveFeature]:
     """Read the declarations; peers are spared distances, and columns that the data doesn't hold."""
     with duckdb.connect(str(settings.build_file), read_only=True) as connection:
         counts = connection.execute(f"select count(columns(*)) from {SOURCE}").fetchdf().iloc[0]  # noqa: S608
     held = {str(name) for name, count in counts.items() if count}
-    project = yaml.safe_load((PROJECT_ROOT / "dbt_project.yml").read_text(encoding="utf-8"))["vars"]
-    features = []
-    for declared in project["velocity_features"]:
-        entity, column = project["entities"][declared["entity"]], project["measures"][declared["measure"]]
-        if declared["operation"] not in OPERATIONS or column not in held:
-            continue
-        for window in declared["windows"]:
-            name = f"{entity['prefix']}{declared['measure']}_{declared['operation']}_{window}"
-            length = int(window[:-1]) * _UNITS[window[-1]]
-            features.append(Feature(name, tuple(entity["keys"]), column, declared["operation"], length))
-    return features
+    return [
+        feature
+        for feature in read_declarations().live
+        if feature.operation in OPERATIONS and feature.column in held
+    ]
 
 
 def _different(
-    settings: Settings, payments: Path, written: Path, features: Sequence[Feature]
+    settings: Settings, payments: Path, written: Path, features: Sequence[LiveFeature]
 ) -> dict[str, int]:
     """Count differing values by feature: counts and sums exactly, means, deviations and times to 1e-6.
 

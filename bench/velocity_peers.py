@@ -11,46 +11,36 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
+from warehouse.declarations import LiveFeature
+
 OPERATIONS = ("count", "sum", "mean", "max", "stddev", "distinct", "since_last")
 
 
-@dataclass(frozen=True)
-class Feature:
-    """A declared velocity feature: over the rows of its keys strictly before, at most a window ago."""
-
-    name: str
-    keys: tuple[str, ...]
-    column: str
-    operation: str
-    window_us: int
-
-
-def by_keys(features: Sequence[Feature]) -> Mapping[tuple[str, ...], Mapping[int, Sequence[Feature]]]:
+def by_keys(features: Sequence[LiveFeature]) -> Mapping[tuple[str, ...], Mapping[int, Sequence[LiveFeature]]]:
     """Group features by their keys, then by the length of their window."""
-    grouped: dict[tuple[str, ...], dict[int, list[Feature]]] = {}
+    grouped: dict[tuple[str, ...], dict[int, list[LiveFeature]]] = {}
     for feature in features:
         grouped.setdefault(feature.keys, {}).setdefault(feature.window_us, []).append(feature)
     return grouped
 
 
-def texts_of(features: Sequence[Feature]) -> Sequence[str]:
+def texts_of(features: Sequence[LiveFeature]) -> Sequence[str]:
     """Columns of text: keys, and what is told apart."""
     told_apart = {feature.column for feature in features if feature.operation == "distinct"}
     return sorted(told_apart | {key for feature in features for key in feature.keys})
 
 
-def in_polars(payments: str, written: str, features: Sequence[Feature]) -> None:
+def in_polars(payments: str, written: str, features: Sequence[LiveFeature]) -> None:
     """Compute by `DataFrame.rolling`, once for each entity and window."""
     import polars as pl
 
-    def aggregate(feature: Feature) -> pl.Expr:
+    def aggregate(feature: LiveFeature) -> pl.Expr:
         column = pl.col(feature.column)
         expression = {
             "count": lambda: pl.len().cast(pl.Int64),
@@ -89,7 +79,7 @@ def in_polars(payments: str, written: str, features: Sequence[Feature]) -> None:
     pl.concat([rows.select("transaction_id"), *found], how="horizontal").write_parquet(written)
 
 
-def in_pandas(payments: str, written: str, features: Sequence[Feature]) -> None:
+def in_pandas(payments: str, written: str, features: Sequence[LiveFeature]) -> None:
     """Compute by `groupby().rolling()`; distinct counts by a compiled function, its fastest."""
     import pandas as pd
     from numba import njit
@@ -99,7 +89,7 @@ def in_pandas(payments: str, written: str, features: Sequence[Feature]) -> None:
         ordered = np.sort(values[~np.isnan(values)])
         return (1 if len(ordered) else 0) + np.sum(ordered[1:] != ordered[:-1])
 
-    def rolled(grouped: Any, feature: Feature) -> Any:
+    def rolled(grouped: Any, feature: LiveFeature) -> Any:
         def window(least: int = 1) -> Any:
             length = pd.Timedelta(feature.window_us, unit="us")
             return grouped.rolling(length, on="time", closed="left", min_periods=least)
@@ -132,7 +122,7 @@ def in_pandas(payments: str, written: str, features: Sequence[Feature]) -> None:
     pd.DataFrame(found).to_parquet(written)
 
 
-def in_spark(payments: str, written: str, features: Sequence[Feature], session: Any) -> None:
+def in_spark(payments: str, written: str, features: Sequence[LiveFeature], session: Any) -> None:
     """Compute by window functions of Spark SQL, which counts distinct values by the size of a set."""
     texts = {
         "count": "count(*) over {w}",
@@ -171,8 +161,8 @@ def _open_spark() -> Any:
 
 def main(peer: str, payments: str, written: str, declared: str) -> None:
     """Compute the declared features by a peer and print the seconds."""
-    features = [Feature(**(values | {"keys": tuple(values["keys"])})) for values in json.loads(declared)]
-    compute: Callable[[str, str, Sequence[Feature]], None]
+    features = [LiveFeature(**(values | {"keys": tuple(values["keys"])})) for values in json.loads(declared)]
+    compute: Callable[[str, str, Sequence[LiveFeature]], None]
     if peer == "Spark SQL":
         compute = partial(in_spark, session=_open_spark())
     else:

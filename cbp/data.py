@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from cbp.terminal import console, progress_bar, time_option, watching
+from cbp.terminal import console, progress_bar, stage_bar, time_option, watching
 from warehouse.settings import Settings
 
 
@@ -69,12 +69,12 @@ def build(settings: Settings, as_of_us: int | None, full_refresh: bool) -> None:
     """
     from warehouse.building import build as run
 
-    with progress_bar("building") as update:
+    with stage_bar("building") as update:
         result = run(
             settings,
             as_of_us=as_of_us,
             full_refresh=full_refresh,
-            progress=lambda what, done, total: update(done, total, what),
+            progress=update,
         )
     table = Table("published table", "rows")
     for name, rows in result.published.items():

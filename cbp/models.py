@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from cbp.terminal import console, figure, instant, progress_bar, time_option
+from cbp.terminal import console, figure, instant, stage_bar, time_option
 from warehouse.settings import Settings
 
 _Command = Callable[..., Any]
@@ -59,7 +59,7 @@ def train(
     from ml.model_suite import DEFAULT_MODEL, names_of
     from ml.training import train_models
 
-    with progress_bar("training") as update:
+    with stage_bar("training") as update:
         results = train_models(
             settings,
             names_of(model),
@@ -68,7 +68,7 @@ def train(
             as_of_us=as_of_us,
             seed=seed,
             trials=trials,
-            progress=lambda what, done, total: update(done, total, what),
+            progress=update,
         )
     table = Table("model", "AUC ROC", "average precision", "CP@100", "bundle")
     for result in results:
@@ -108,7 +108,7 @@ def benchmark_models(
     from ml.model_suite import ALL_MODELS, names_of
     from ml.training import train_models
 
-    with progress_bar("benchmarking") as update:
+    with stage_bar("benchmarking") as update:
         results = train_models(
             settings,
             models or names_of(ALL_MODELS),
@@ -116,7 +116,7 @@ def benchmark_models(
             history_days=history_days,
             as_of_us=as_of_us,
             seed=seed,
-            progress=lambda what, done, total: update(done, total, what),
+            progress=update,
         )
     standings = measure_standings(results)
     table = Table("model", "average precision", "AUC ROC", "CP@100", "fit s", "one row µs", "rows/s", "MB")

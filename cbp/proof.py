@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from rich.table import Table
 
-from cbp.terminal import console, figure, progress_bar, time_option, watching
+from cbp.terminal import console, figure, stage_bar, time_option, watching
 from warehouse.errors import OperationError
 from warehouse.settings import Settings
 
@@ -93,7 +93,7 @@ def replay(
     from api.replay.report import write_report
 
     options = ReplayOptions(from_us=from_us, to_us=to_us, speed=speed, sample=sample, seed=seed)
-    with progress_bar("replay") as update:
+    with stage_bar("replay") as update:
         outcome = run(
             settings,
             options,

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from cbp.terminal import console, figure, instant, progress_bar, time_option
+from cbp.terminal import console, figure, instant, stage_bar, time_option
 from warehouse.settings import Settings
 
 
@@ -54,7 +54,7 @@ def evaluate(
         return
     from ml.bundle_evaluation import evaluate_bundle
 
-    with progress_bar("evaluating") as update:
+    with stage_bar("evaluating") as update:
         report = evaluate_bundle(
             settings,
             reference=reference,
@@ -64,7 +64,7 @@ def evaluate(
             prequential=prequential,
             review_cost_minor=review_cost,
             seed=seed,
-            progress=lambda what, done, total: update(done, total, what),
+            progress=update,
         )
     intervals = report.metrics.get("intervals", {})
     table = Table("figure", "value", "95 % interval")
@@ -84,12 +84,12 @@ def evaluate(
 def _evaluate_handbook(settings: Settings, raw_file: Path | None, seed: int) -> None:
     from ml.handbook import evaluate_handbook
 
-    with progress_bar("evaluating") as update:
+    with stage_bar("evaluating") as update:
         result = evaluate_handbook(
             settings,
             raw_file=raw_file,
             seed=seed,
-            progress=lambda what, done, total: update(done, total, what),
+            progress=update,
         )
     table = Table("handbook data (simulated)", "AUC ROC", "average precision", "CP@100")
     figures = result.figures
@@ -139,13 +139,9 @@ def cluster(
     from api.clock import now_us
     from ml.customer_segments import assign_customers, cluster_customers
 
-    with progress_bar("clustering") as update:
-
-        def progress(what: str, done: int, total: int) -> None:
-            update(done, total, what)
-
+    with stage_bar("clustering") as update:
         if assign_only:
-            result = assign_customers(settings, now_us=now_us(), progress=progress)
+            result = assign_customers(settings, now_us=now_us(), progress=update)
         else:
             result = cluster_customers(
                 settings,
@@ -155,7 +151,7 @@ def cluster(
                 as_of_us=as_of_us,
                 now_us=now_us(),
                 seed=seed,
-                progress=progress,
+                progress=update,
             )
     table = Table("segment", "customers", "what sets it apart")
     for segment in result.segments:
@@ -192,7 +188,7 @@ def ablate(
     """
     from ml.ablation import run_ablation
 
-    with progress_bar("comparing") as update:
+    with stage_bar("comparing") as update:
         result = run_ablation(
             settings,
             protocol=protocol,
@@ -201,7 +197,7 @@ def ablate(
             weeks=weeks,
             seeds=seeds,
             classifier=classifier,
-            progress=lambda what, done, total: update(done, total, what),
+            progress=update,
         )
     table = Table("what brings it", "figure", "without", "gain", "deviation", "least", "most", "pairs")
     for gain in result.gains:
@@ -243,14 +239,14 @@ def export(
     """
     from ml.export import export_files
 
-    with progress_bar("exporting") as update:
+    with stage_bar("exporting") as update:
         result = export_files(
             settings,
             processed_dir,
             split=not no_split,
             file_format=file_format,
             target_column=target_column,
-            progress=lambda what, done, total: update(done, total, what),
+            progress=update,
         )
     for path, rows in result.rows.items():
         console.print(f"{path}: {rows:,} rows", soft_wrap=True)

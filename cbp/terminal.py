@@ -88,6 +88,13 @@ def progress_bar(title: str, total: int | None = None) -> Iterator[Callable[...,
         yield update
 
 
+@contextmanager
+def stage_bar(title: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Show the progress of stages; the yielded function takes what is done, how many are, and of how many."""
+    with progress_bar(title) as update:
+        yield lambda what, done, total: update(done, total, what)
+
+
 def figure(value: float | None) -> str:
     """Show a figure that may not exist: without customers there is no card precision."""
     return "none" if value is None else f"{value:.3f}"

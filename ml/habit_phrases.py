@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from ml.windows import DAY_US
 from ml.wording import (
     WINDOW,
     Number,
@@ -23,7 +24,6 @@ from ml.wording import (
 )
 
 _PARTS_OF_DAY: Final = ("night", "morning", "afternoon", "evening")
-_DAY_US: Final = 86_400_000_000
 _AMOUNTS: Final = {
     "mean": "mean amount",
     "robust_mean": "usual mean amount",
@@ -58,7 +58,7 @@ def _share_of_customer(does: str, window: str, value: Number, typical: float | N
 def _part_of_day(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase | None:
     if row.get("event_us") is None:
         return None
-    part = _PARTS_OF_DAY[int(row["event_us"]) % _DAY_US * len(_PARTS_OF_DAY) // _DAY_US]
+    part = _PARTS_OF_DAY[int(row["event_us"]) % DAY_US * len(_PARTS_OF_DAY) // DAY_US]
     return _habit_now(f"It is {part} (UTC)", match["window"], value, typical)
 
 
@@ -66,7 +66,7 @@ def _part_of_week(match: re.Match[str], value: Number, row: Row, typical: float 
     if row.get("event_us") is None:
         return None
     # 1970-01-01 was a Thursday.
-    is_weekend = int(row["event_us"]) // _DAY_US % 7 in (2, 3)
+    is_weekend = int(row["event_us"]) // DAY_US % 7 in (2, 3)
     return _habit_now(f"It is {'a weekend' if is_weekend else 'a weekday'}", match["window"], value, typical)
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-import yaml
 
 from warehouse.building import dbt_environment, run_dbt
 from warehouse.live_events import Transaction, micro_degrees
@@ -22,10 +21,6 @@ from warehouse.velocity_parts import PartSpec, write_parts
 
 HISTORY_TABLE = "build.intermediate.int_transactions__deduped"
 COMPILED = Path("compiled") / "customer_behavior_profiling" / "dbt_project"
-DECLARATIONS: dict[str, Any] = yaml.safe_load((PROJECT_ROOT / "dbt_project.yml").read_text(encoding="utf-8"))[
-    "vars"
-]
-_UNIT_US = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 
 
 @dataclass(frozen=True)
@@ -51,17 +46,6 @@ class CompiledSql:
 
     def _read(self, name: str) -> str:
         return (self.folder / name).read_text(encoding="utf-8")
-
-
-@dataclass(frozen=True)
-class VelocityFeature:
-    """One declared feature."""
-
-    name: str
-    keys: tuple[str, ...]
-    column: str
-    operation: str
-    window_us: int
 
 
 def compile_sql(home: Path) -> CompiledSql:
@@ -105,22 +89,6 @@ def looped_parts(home: Path) -> LoopedParts:
         PartSpec.from_dict(json.loads(declared.stdout)),
         settings.velocity_parts_dir,
     )
-
-
-def declared_features() -> list[VelocityFeature]:
-    """Read the declarations without dbt's macros."""
-    return [
-        VelocityFeature(
-            name=f"{entity['prefix']}{declaration['measure']}_{declaration['operation']}_{window}",
-            keys=tuple(entity["keys"]),
-            column=DECLARATIONS["measures"][declaration["measure"]],
-            operation=declaration["operation"],
-            window_us=int(window[:-1]) * _UNIT_US[window[-1]],
-        )
-        for declaration in DECLARATIONS["velocity_features"]
-        for entity in [DECLARATIONS["entities"][declaration["entity"]]]
-        for window in declaration["windows"]
-    ]
 
 
 def place_of(transaction: Transaction) -> int | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import httpx
+import numpy as np
 import pyarrow as pa
 
 from warehouse.canonical import ATTRIBUTE_FIELDS, PLAIN_FIELDS
@@ -78,3 +79,8 @@ def requests_from(table: pa.Table) -> Iterable[dict[str, Any]]:
         if attributes:
             request["attributes"] = attributes
         yield request
+
+
+def percentiles(milliseconds: Sequence[float]) -> dict[str, float]:
+    """Return the 50th and 99th percentile, as ``p50`` and ``p99``."""
+    return {f"p{percent}": round(float(np.percentile(milliseconds, percent)), 2) for percent in (50, 99)}

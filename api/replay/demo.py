@@ -7,18 +7,16 @@ dbt then computed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 
 from api.clock import now_us
-from api.replay.client import ScoringClient, requests_from
+from api.replay.client import ScoringClient, percentiles, requests_from
 from api.replay.comparison import Comparison, compare_with_warehouse, dbt_features
 from api.replay.homes import api_settings, create_scorer, fresh_home
 from api.replay.records import USED_FILE, write_used
@@ -26,17 +24,17 @@ from api.replay.server import running_server
 from api.replay.stages import Announce, Stages
 from api.settings import ApiSettings, generate_keys
 from ml import bundles, features
+from ml.report_files import write_json
 from ml.scoring import Scorer
 from ml.training import TrainingResult, train
+from ml.windows import DAY_US
 from warehouse.building import build
+from warehouse.declarations import read_declarations
 from warehouse.errors import OperationError
 from warehouse.ingest import ingest
 from warehouse.live_backfill import backfill_live_windows
 from warehouse.settings import Settings
 from warehouse.simulate import simulate
-
-_DAY_US: Final = 86_400_000_000
-_HOUR_US: Final = 3_600_000_000
 
 
 @dataclass(frozen=True)
@@ -124,15 +122,11 @@ def run_demo(
         "mismatched_values": comparison.mismatched,
         "missing": comparison.missing,
         "values": comparison.values,
-        "latency_ms": {
-            "p50": round(float(np.percentile(latencies_ms, 50)), 2),
-            "p99": round(float(np.percentile(latencies_ms, 99)), 2),
-        },
+        "latency_ms": percentiles(latencies_ms),
         "seconds": stages.seconds,
     }
     path = settings.reports_dir / "demo.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_json(report, path)
     frauds = {row["transaction_id"] for row in last_day.to_pylist() if row["is_fraud"]}
     alerts = [prediction for prediction in predictions if prediction["decision"] != "approve"]
     return DemoResult(
@@ -157,7 +151,7 @@ def _split_last_day(raw: Path) -> tuple[Path, pa.Table, int]:
         (newest_us,) = relation.aggregate("max(event_us)").fetchone() or (None,)
         if newest_us is None:
             raise OperationError("the simulation gave no payments: ask for more customers or days")
-        start_us = newest_us // _DAY_US * _DAY_US
+        start_us = newest_us // DAY_US * DAY_US
         relation.filter(f"event_us < {start_us}").write_parquet(str(history))
         last_day = relation.filter(f"event_us >= {start_us}").order("event_us, transaction_id")
         return history, last_day.to_arrow_table(), start_us
@@ -166,8 +160,8 @@ def _split_last_day(raw: Path) -> tuple[Path, pa.Table, int]:
 def _score(
     settings: ApiSettings, secrets: Mapping[str, str], last_day: pa.Table, day_start_us: int
 ) -> tuple[list[dict[str, Any]], list[float]]:
-    """Send the day one by one, as payments come; at six, profiles of the night before begin to count."""
-    due_us = day_start_us + 6 * _HOUR_US
+    """Send the day one by one, as payments come; within it, profiles of the night before begin to count."""
+    due_us = day_start_us + read_declarations().profile_lag_us
     key = create_scorer(settings)
     predictions = []
     is_due = True

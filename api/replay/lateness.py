@@ -19,7 +19,7 @@ import duckdb
 import pyarrow as pa
 
 from api.replay.comparison import Comparison
-from api.replay.declared import LiveFeature
+from warehouse.declarations import LiveFeature
 from warehouse.live_transfer import ALLOWED_LATENESS_US
 
 

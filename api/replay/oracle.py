@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 from sqlalchemy import select
 
 from api.replay.comparison import Comparison, groups_of
-from api.replay.declared import LiveFeature
 from api.replay.records import ARRIVAL, ID
+from warehouse.declarations import LiveFeature
 from warehouse.errors import OperationError
 from warehouse.live_schema import events
 from warehouse.live_store import LiveStore

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from api.replay.comparison import Comparison, compare_derived, compare_with_warehouse, dbt_features
-from api.replay.declared import read_declarations
 from api.replay.lateness import Explanation, explain
 from api.replay.oracle import arrived_events, compare_with_oracle
 from api.replay.records import USED_FILE, Recorded, write_used
 from api.replay.replaying import Replayed, ReplayOptions, send_history
 from api.replay.sending import Progress
 from api.replay.stages import Announce, Stages
+from warehouse.declarations import read_declarations
 from warehouse.settings import Settings
 
 

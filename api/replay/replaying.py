@@ -22,7 +22,6 @@ from pathlib import Path
 
 from api.clock import now_us
 from api.replay.client import ScoringClient
-from api.replay.declared import read_declarations
 from api.replay.freshness import FreshnessProbe
 from api.replay.homes import api_settings, create_scorer, fresh_home
 from api.replay.sending import Progress, Sent, daily_instants, send
@@ -36,6 +35,7 @@ from ml.errors import BundleError
 from ml.scoring import Bundle, Scorer
 from ml.training import train
 from warehouse.building import build
+from warehouse.declarations import read_declarations
 from warehouse.live_backfill import backfill_live_windows
 from warehouse.live_store import LiveStore
 from warehouse.settings import Settings
@@ -128,11 +128,7 @@ def send_history(
     with stages("build the home that never serves"):
         untouched = fresh_home(settings, folder / "never-served")
         stream.land(untouched)
-        build(
-            untouched,
-            as_of_us=stream.to_us,
-            progress=lambda node, done, total: progress(done, total, node),
-        )
+        build(untouched, as_of_us=stream.to_us, progress=progress)
         features.apply(untouched)
     with stages("prepare the home that serves"):
         served = fresh_home(settings, folder / "served")

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
+from api.replay.client import percentiles
 from api.replay.proving import ReplayOutcome
 from api.replay.replaying import ReplayOptions
 from ml.html_report import HtmlPage
+from ml.report_files import write_json
 from warehouse.microseconds import from_us
 
 _LATE_ROWS_SHOWN: Final = 500
@@ -48,7 +48,7 @@ def write_report(folder: Path, outcome: ReplayOutcome, options: ReplayOptions) -
         html=folder / "replay.html",
         late_rows=folder / "replay_late_rows.csv",
     )
-    report.json.write_text(json.dumps(report.content, indent=2) + "\n", encoding="utf-8")
+    write_json(report.content, report.json)
     pyarrow.csv.write_csv(outcome.findings.explanation.late, report.late_rows)
     _write_page(report, outcome)
     return report
@@ -75,15 +75,11 @@ def summarise(outcome: ReplayOutcome, options: ReplayOptions) -> dict[str, Any]:
         "unexplained": outcome.unexplained,
         "compared_with_oracle": findings.as_arrived.values + findings.derived.values,
         "audit_records": outcome.recorded.records,
-        "freshness_ms": _percentiles([*traffic.probe.milliseconds.values()]),
-        "throughput": round(sent.scored / sent.seconds, 1),
-        "request_ms": _percentiles(traffic.latencies_ms),
+        "freshness_ms": percentiles([*traffic.probe.milliseconds.values()]),
+        "throughput": round(1000 * sent.scored / sum(traffic.latencies_ms), 1),
+        "request_ms": percentiles(traffic.latencies_ms),
         "seconds": outcome.seconds,
     }
-
-
-def _percentiles(milliseconds: Sequence[float]) -> dict[str, float]:
-    return {f"p{percent}": round(float(np.percentile(milliseconds, percent)), 2) for percent in (50, 99)}
 
 
 def _write_page(report: ReplayReport, outcome: ReplayOutcome) -> None:

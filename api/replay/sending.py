@@ -12,14 +12,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from api.replay.client import ScoringClient, requests_from
-from api.replay.stream import DAY_US, Stream, in_sample
+from api.replay.stream import Stream, in_sample
+from ml.windows import DAY_US
 from warehouse.errors import OperationError
 
 TRANSACTIONS_PER_REQUEST: Final = 2_000
 _LONGEST_NAP_SECONDS: Final = 1.0
 
-Progress = Callable[[int, int, str], None]
-"""Called with how much is done, how much there is, and what: a node of the build, or the replayed day."""
+Progress = Callable[[str, int, int], None]
+"""Called with what is done, a node of the build or the replayed day, how much, and how much there is."""
 
 
 @dataclass
@@ -32,15 +33,12 @@ class Sent:
         Transactions that the API decided.
     loaded : int
         Transactions of customers outside the sample, put into the live store as history.
-    seconds : float
-        Time spent in ``POST /predict``.
     decisions : dict of str to int
         Decisions by kind.
     """
 
     scored: int = 0
     loaded: int = 0
-    seconds: float = 0.0
     decisions: dict[str, int] = field(default_factory=dict)
 
 
@@ -126,12 +124,11 @@ def send(
         for batch in _batches(known_us, first, end, pace):
             _send_batch(transactions[batch], is_scored[batch], scorer=scorer, load=load, sent=sent)
             day = np.datetime64(int(known_us[batch.start]), "us").astype("datetime64[D]")
-            progress(batch.stop, transactions.num_rows, str(day))
+            progress(str(day), batch.stop, transactions.num_rows)
         first = end
         pace.wait_for(edge_us)
         if number < len(due_us):
             materialize(edge_us)
-    sent.seconds = sum(scorer.latencies_ms) / 1000.0
     return sent
 
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ml.windows import DAY_US
 from warehouse.canonical import (
     LABEL_SCHEMA,
     LABELS_FILE,
@@ -30,7 +31,6 @@ from warehouse.errors import InputError
 from warehouse.landing import list_batches, publish_batch
 from warehouse.settings import Settings
 
-DAY_US: Final = 86_400_000_000
 _SHARES: Final = 1_000_000
 
 

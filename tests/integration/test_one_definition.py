@@ -13,9 +13,7 @@ import pytest
 from compiled_sql import (
     CompiledSql,
     LoopedParts,
-    VelocityFeature,
     compile_sql,
-    declared_features,
     features_of_history,
     looped_parts,
     place_of,
@@ -24,11 +22,13 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from warehouse.declarations import LiveFeature, read_declarations
 from warehouse.live_engine import LiveEngine
 from warehouse.live_events import Transaction
 from warehouse.live_store import LiveStore
 
 NewUrl = Callable[[], str]
+LIVE = read_declarations().live
 DAY_US = 86_400_000_000
 START_US = 1_700_000_000_000_000
 # Steps between payments that land on window edges, a microsecond beside them.
@@ -88,7 +88,7 @@ def histories(draw: st.DrawFn) -> list[Transaction]:
     return history
 
 
-def past_of(feature: VelocityFeature, now: Transaction, arrived: list[Transaction]) -> list[Transaction]:
+def past_of(feature: LiveFeature, now: Transaction, arrived: list[Transaction]) -> list[Transaction]:
     """Filter row by row: the slow, obvious way."""
     keys = [getattr(now, key) for key in feature.keys]
     if None in keys:
@@ -101,7 +101,7 @@ def past_of(feature: VelocityFeature, now: Transaction, arrived: list[Transactio
     ]
 
 
-def expected(feature: VelocityFeature, now: Transaction, arrived: list[Transaction]) -> Any:
+def expected(feature: LiveFeature, now: Transaction, arrived: list[Transaction]) -> Any:
     """Compute one feature in plain Python."""
     past = past_of(feature, now, arrived)
     if feature.operation == "count":
@@ -132,7 +132,7 @@ def expected(feature: VelocityFeature, now: Transaction, arrived: list[Transacti
     return math.sqrt(max((squares - total * total / count) / count, 0.0))
 
 
-def expected_distance(feature: VelocityFeature, now: Transaction, past: list[Transaction]) -> Any:
+def expected_distance(feature: LiveFeature, now: Transaction, past: list[Transaction]) -> Any:
     """Great-circle distance is not what is computed: compare with the same plane, by the library's cosine."""
     placed = [item for item in past if place_of(item) is not None]
     if not placed or place_of(now) is None:
@@ -208,7 +208,7 @@ def test_history_live_and_oracle_agree(
     for now in history:
         name = now.transaction_id
         arrived = shuffled[: shuffled.index(now)]
-        for feature in declared_features():
+        for feature in LIVE:
             computed = warehouse[name][feature.name]
             assert computed == expected(feature, now, history), (name, feature.name)
             assert same_bits(in_order[name][feature.name], computed), (name, feature.name)
@@ -248,7 +248,7 @@ def test_the_live_sql_gives_every_declared_feature_in_the_models_order(
     history = [Transaction(transaction_id="t", customer_id="c", event_us=START_US, amount_minor=1)]
     warehouse = features_of_history(compiled.history, history)
     live = live_values(compiled.live, new_live_url(), [history])
-    assert list(live["t"]) == list(warehouse["t"]) == [feature.name for feature in declared_features()]
+    assert list(live["t"]) == list(warehouse["t"]) == [feature.name for feature in LIVE]
 
 
 def test_steps_cover_both_sides_of_an_edge() -> None:

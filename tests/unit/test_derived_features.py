@@ -5,12 +5,14 @@ from __future__ import annotations
 import duckdb
 import pyarrow as pa
 import pytest
-from compiled_sql import DECLARATIONS
+
+from warehouse.declarations import read_variables
 
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
-SQL = {feature["name"]: feature["sql"] for feature in DECLARATIONS["derived_features"]}
-PARTS: dict[str, list[int]] = DECLARATIONS["parts_of_day"]
+VARIABLES = read_variables()
+SQL = {feature["name"]: feature["sql"] for feature in VARIABLES["derived_features"]}
+PARTS: dict[str, list[int]] = VARIABLES["parts_of_day"]
 
 
 def derived(name: str, values: dict[str, float | int]) -> float:

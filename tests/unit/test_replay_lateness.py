@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from api.replay.comparison import Comparison
-from api.replay.declared import LiveFeature
 from api.replay.lateness import Explanation, explain
+from warehouse.declarations import LiveFeature
 from warehouse.live_transfer import ALLOWED_LATENESS_US
 
 HOUR_US = 3_600_000_000

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.replay.declared import LiveFeature, duration_us, read_declarations
 from api.replay.oracle import compare_with_oracle
+from warehouse.declarations import LiveFeature, duration_us, read_declarations
 
 LIVE = [one for one in read_declarations().live if one.operation not in ("last_km", "last_kmh")]
 EDGES = sorted({one.window_us for one in LIVE})

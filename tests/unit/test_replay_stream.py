@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from api.replay.sending import Pace, daily_instants
-from api.replay.stream import DAY_US, Stream, in_sample, read_stream
+from api.replay.stream import Stream, in_sample, read_stream
+from ml.windows import DAY_US
 from warehouse.canonical import LABEL_SCHEMA, TRANSACTION_SCHEMA
 from warehouse.errors import InputError
 from warehouse.landing import publish_batch

@@ -38,7 +38,7 @@ class LiveFeature:
 
 @dataclass(frozen=True)
 class Declarations:
-    """What a replay must know of the declarations."""
+    """What is read of them: live features, and how long after its snapshot a profile row begins to count."""
 
     live: tuple[LiveFeature, ...]
     profile_lag_us: int
@@ -53,9 +53,8 @@ class Declarations:
 
 
 def read_declarations() -> Declarations:
-    """Read the project's declarations."""
-    project: dict[str, Any] = yaml.safe_load((PROJECT_ROOT / "dbt_project.yml").read_text(encoding="utf-8"))
-    variables = project["vars"]
+    """Read the live features and the lag of profiles."""
+    variables = read_variables()
     live = tuple(
         LiveFeature(
             name=f"{entity['prefix']}{declared['measure']}_{declared['operation']}_{window}",
@@ -69,6 +68,13 @@ def read_declarations() -> Declarations:
         for window in declared["windows"]
     )
     return Declarations(live=live, profile_lag_us=duration_us(variables["profile_lag"]))
+
+
+def read_variables() -> dict[str, Any]:
+    """Read the variables of ``dbt_project.yml``, in which everything is declared."""
+    text = (PROJECT_ROOT / "dbt_project.yml").read_text(encoding="utf-8")
+    variables: dict[str, Any] = yaml.safe_load(text)["vars"]
+    return variables
 
 
 def duration_us(text: str) -> int:
