@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from http import HTTPStatus
-from typing import Final
+from pathlib import Path
+from typing import BinaryIO, Final
 
 from flask import current_app
 
@@ -47,6 +49,7 @@ class Services:
         self._shipper = Shipper(self._live_store, settings.prediction_log)
         self._keys = AuditKeys(settings.aes_keys)
         self._lock = threading.Lock()
+        self._promotion: BinaryIO | None = None
         self._promotion_stamp: tuple[int, int] | None = None
         self._scoring: ScoringService | None = None
         self._active_clients: dict[str, float] = {}
@@ -82,17 +85,32 @@ class Services:
             When the live store can't be reached.
         """
         store = self.store()
+        current = self.settings.home.models_dir / bundles.CURRENT_FILE
         try:
-            status = (self.settings.home.models_dir / bundles.CURRENT_FILE).stat()
+            stamp = _stamp(current.stat())
+            if stamp == self._promotion_stamp and self._scoring is not None:
+                return self._scoring
+            with self._lock:
+                if stamp == self._promotion_stamp and self._scoring is not None:
+                    return self._scoring
+                return self._take_up(store, current)
         except OSError:
             raise _not_ready("no model is promoted: run `cbp train`") from None
-        # two promotions may have one time, never one file
-        stamp = (status.st_mtime_ns, status.st_ino)
-        if stamp != self._promotion_stamp or self._scoring is None:
-            with self._lock:
-                if stamp != self._promotion_stamp or self._scoring is None:
-                    self._scoring = self._load(store)
-                    self._promotion_stamp = stamp
+
+    def _take_up(self, store: LiveStore, current: Path) -> ScoringService:
+        """Load what is promoted now, or a moment later: then the next request finds another stamp.
+
+        Two promotions may have one time. The file is held open, so that no later one gets its number.
+        """
+        promotion = current.open("rb")
+        try:
+            self._scoring = self._load(store)
+        except BaseException:
+            promotion.close()
+            raise
+        if self._promotion is not None:
+            self._promotion.close()
+        self._promotion, self._promotion_stamp = promotion, _stamp(os.fstat(promotion.fileno()))
         return self._scoring
 
     def _load(self, store: LiveStore) -> ScoringService:
@@ -136,12 +154,18 @@ class Services:
         """Ship what is left and close the stores."""
         self._shipper.stop()
         self._live_store.close()
+        if self._promotion is not None:
+            self._promotion.close()
 
 
 def services() -> Services:
     """Return what the current application has open."""
     opened: Services = current_app.extensions[_EXTENSION]
     return opened
+
+
+def _stamp(status: os.stat_result) -> tuple[int, int]:
+    return (status.st_mtime_ns, status.st_ino)
 
 
 def _not_ready(cause: str) -> RequestError:

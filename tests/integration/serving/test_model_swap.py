@@ -105,6 +105,11 @@ def test_two_promotions_in_the_same_instant_are_two(home: Settings, own_api: Api
     second = publish_bundle(home, seed=1)
     current = home.models_dir / CURRENT_FILE
     promote(home, first)
+    own_api.services.scoring()
+    number = current.stat().st_ino
+    for bundle in [second, first] * 5:
+        promote(home, bundle)
+        assert current.stat().st_ino != number, "a later promotion may not look like the one that is loaded"
     before = own_api.services.scoring()
     assert own_api.services.scoring() is before
     time_ns = current.stat().st_mtime_ns
