@@ -10,6 +10,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from itertools import pairwise
 from typing import Any
 
+from limbs import deviation
+
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
 LAG_US = 6 * HOUR_US
@@ -311,20 +313,11 @@ class Oracle:
     @staticmethod
     def _amounts(window: Window, population: Population) -> Row:
         amounts, usual = window.amounts, window.usual
-        count, weight = float(len(amounts)), population.amount_weight
+        weight = population.amount_weight
         variance = shrunk(
             window.squares_within, window.freedom, population.variance, population.variance_weight
         )
-        stddev = None
-        if amounts:
-            high, low = [amount >> 20 for amount in amounts], [amount & 1_048_575 for amount in amounts]
-            squares = (
-                float(sum(above * above for above in high)) * 1_099_511_627_776.0
-                + float(sum(above * below for above, below in zip(high, low, strict=True))) * 2_097_152.0
-                + float(sum(below * below for below in low))
-            )
-            total = float(sum(amounts))
-            stddev = math.sqrt(max((squares - total * total / count) / count, 0.0))
+        stddev = deviation(amounts) if amounts else None
         return {
             "transaction_count": len(amounts),
             "amount_mean": ratio(sum(amounts), len(amounts)),

@@ -21,6 +21,7 @@ from compiled_sql import (
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from limbs import deviation
 
 from warehouse.declarations import LiveFeature, read_declarations
 from warehouse.live_engine import LiveEngine
@@ -122,14 +123,7 @@ def expected(feature: LiveFeature, now: Transaction, arrived: list[Transaction])
     if feature.operation == "mean":
         return sum(amounts) / len(amounts)
     assert feature.operation == "stddev"
-    total, count = float(sum(amounts)), float(len(amounts))
-    high, low = [amount >> 20 for amount in amounts], [amount & 1_048_575 for amount in amounts]
-    squares = (
-        float(sum(above * above for above in high)) * 1_099_511_627_776.0
-        + float(sum(above * below for above, below in zip(high, low, strict=True))) * 2_097_152.0
-        + float(sum(below * below for below in low))
-    )
-    return math.sqrt(max((squares - total * total / count) / count, 0.0))
+    return deviation(amounts)
 
 
 def expected_distance(feature: LiveFeature, now: Transaction, past: list[Transaction]) -> Any:

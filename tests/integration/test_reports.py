@@ -96,10 +96,21 @@ def test_who_is_new_is_told_by_all_earlier_payments(settings: Settings) -> None:
     assert facts.earlier_transactions.tolist() == expected[last]
 
 
-def test_another_home_is_measured_apart(settings: Settings, trained: TrainingResult) -> None:
-    report = evaluate_bundle(settings, external_home=settings.home, review_cost_minor=500, replicates=0)
-    assert report.external == report.evaluation
-    assert (report.folder / "external_metrics.json").exists()
+def test_another_home_is_measured_apart(
+    settings: Settings, trained: TrainingResult, copy_of_world: Callable[[], Settings]
+) -> None:
+    other = copy_of_world()
+    with duckdb.connect(str(other.published_file)) as connection:
+        connection.execute("delete from marts.fct_transactions where hash(customer_id) % 2 = 0")
+    report = evaluate_bundle(settings, external_home=other.home, review_cost_minor=500, replicates=0)
+    assert report.external is not None
+    assert report.evaluation.rows == trained.test_rows > report.external.rows > 0
+    assert report.evaluation.auc_roc == pytest.approx(trained.evaluation.auc_roc)
+    # As if the bundle were evaluated there.
+    there = replace(settings, home=other.home, reports_dir=other.reports_dir)
+    assert report.external == evaluate_bundle(there, review_cost_minor=500, replicates=0).evaluation
+    written = json.loads((report.folder / "external_metrics.json").read_text(encoding="utf-8"))
+    assert written["figures"]["rows"] == report.external.rows
 
 
 def test_rows_that_trained_the_bundle_are_no_test(

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from limbs import deviation
 
 from api.replay.oracle import compare_with_oracle
 from warehouse.declarations import LiveFeature, duration_us, read_declarations
@@ -64,15 +65,6 @@ def value_of(feature: LiveFeature, now: dict[str, Any], before: Sequence[dict[st
         "mean": float(sum(values)) / float(len(values)),
         "since_last": float(now["event_us"] - max(values)) / 1e6,
     }[feature.operation]
-
-
-def deviation(values: Sequence[int]) -> float:
-    limbs = [(value >> 20, value & 1_048_575) for value in values]
-    squares = float(sum(high * high for high, _ in limbs)) * 2.0**40
-    squares += float(sum(high * low for high, low in limbs)) * 2.0**21
-    squares += float(sum(low * low for _, low in limbs))
-    total, count = float(sum(values)), float(len(values))
-    return math.sqrt(max((squares - total * total / count) / count, 0.0))
 
 
 def tables_of(folder: Path, rows: Sequence[dict[str, Any]]) -> tuple[Path, pa.Table]:
