@@ -40,6 +40,8 @@ _WAIT_SECONDS: Final = 2.0
 _PAUSE_SECONDS: Final = 0.05
 _RECORD_FORMAT: Final = 1
 _LIBRARIES: Final = ("lightgbm", "numpy", "safetensors")
+NEWER: Final = "newer_"
+"""Before a view's name in an answer's ``degraded``: the row counts from after the transaction."""
 _PROFILE_VIEW: Final = "customer_profile"
 _PROBE: Final = Transaction(
     transaction_id="-", customer_id="-", merchant_id="-", category="-", event_us=0, amount_minor=0
@@ -236,15 +238,16 @@ def _raw_fields(transaction: Transaction) -> dict[str, Any]:
 
 def _degraded(transaction: Transaction, online: OnlineRow) -> list[str]:
     """Why a decision rests on less than it should."""
-    causes = [f"stale_{_short(view)}" for view in online.stale]
+    causes = [f"stale_{short_name(view)}" for view in online.stale]
     # Only of a transaction that came late: the row was not known when it happened.
-    causes += [f"newer_{_short(view)}" for view in online.ahead]
+    causes += [f"{NEWER}{short_name(view)}" for view in online.ahead]
     if transaction.customer_id is not None and online.event_us.get(_PROFILE_VIEW) is None:
         causes.append("no_profile")
     return causes
 
 
-def _short(view: str) -> str:
+def short_name(view: str) -> str:
+    """Return how an answer's ``degraded`` names a Feast view."""
     return "profile" if view == _PROFILE_VIEW else view
 
 

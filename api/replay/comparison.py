@@ -14,7 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from api.replay.records import ID, feature_names
-from ml.features import open_store, training_frame, with_derived
+from api.scoring import short_name
+from ml.features import FRAUD_SCORING, open_store, training_frame, with_derived
+from ml.online_features import service_views
 from warehouse.settings import Settings
 
 MOST_DIFFERENCES: Final = 1_000_000
@@ -104,10 +106,13 @@ class DbtFeatures:
         All of them.
     derived : tuple of str
         Names of those that are derived from the others.
+    views : dict of str to str
+        The view of each that the online store serves, as `api.scoring.short_name` has it.
     """
 
     types: pa.Schema
     derived: tuple[str, ...]
+    views: dict[str, str]
 
 
 def dbt_features(settings: Settings, *, derived_sql: str) -> DbtFeatures:
@@ -120,6 +125,12 @@ def dbt_features(settings: Settings, *, derived_sql: str) -> DbtFeatures:
     return DbtFeatures(
         types=pa.schema([column for column in whole.schema if column.name not in some.column_names]),
         derived=tuple(name for name in whole.column_names if name not in frame.column_names),
+        views={
+            name: short_name(view.view.name)
+            for view in service_views(store, FRAUD_SCORING)
+            if view.view.online
+            for name in view.features
+        },
     )
 
 

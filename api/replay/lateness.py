@@ -9,7 +9,7 @@ that it is derived from.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -55,6 +55,7 @@ def explain(
     *,
     live: Sequence[LiveFeature],
     derived: Collection[str],
+    views: Mapping[str, str],
 ) -> Explanation:
     """Name the late row of each difference from the warehouse.
 
@@ -72,11 +73,14 @@ def explain(
         The declared ones.
     derived : collection of str
         Names of the derived features.
+    views : mapping of str to str
+        The view of each feature that the online store serves (see `api.replay.comparison.DbtFeatures`).
     """
     with duckdb.connect() as connection:
         connection.register("arrived_rows", arrived)
         connection.register("known_rows", known)
         connection.register("difference_rows", comparison.differences())
+        connection.register("view_rows", pa.table({"feature": list(views), "view": list(views.values())}))
         connection.execute(_EVENTS)
         connection.execute(_LATE)
         connection.execute(_DIFFERENCES, [str(used)])
@@ -85,7 +89,7 @@ def explain(
             connection.execute(_explain_live(keys, list(of_entity)))
         names = [feature.name for feature in live]
         connection.execute(_EXPLAIN_TOO_LATE, {"allowed_us": ALLOWED_LATENESS_US, "live": names})
-        connection.execute(_EXPLAIN_AHEAD, [[*derived, *names]])
+        connection.execute(_EXPLAIN_AHEAD)
         connection.execute(_EXPLAIN_DERIVED, {"derived": list(derived)})
         return _summary(connection, comparison)
 
@@ -125,16 +129,20 @@ select
     row_number() over () as number,
     difference_rows.*,
     events.* exclude (transaction_id),
-    decided.is_ahead,
+    decided.ahead,
     cast(null as bigint) as cause
 from difference_rows
 inner join events using (transaction_id)
-inner join (select transaction_id, is_ahead from read_parquet(?)) as decided using (transaction_id)
+inner join (select transaction_id, ahead from read_parquet(?)) as decided using (transaction_id)
 """
 
 _EXPLAIN_AHEAD: Final = """
 update differences set cause = differences.arrival_seq
-where cause is null and is_ahead and not list_contains(?, feature)
+from view_rows
+where
+    differences.cause is null
+    and view_rows.feature = differences.feature
+    and list_contains(differences.ahead, view_rows.view)
 """
 
 _EXPLAIN_TOO_LATE: Final = """

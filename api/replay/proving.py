@@ -124,7 +124,9 @@ def prove(replayed: Replayed, *, stages: Stages) -> ReplayOutcome:
     with stages("compare with the home that never served"):
         final = compare_with_warehouse(untouched, used, derived_sql=derived_sql)
         known = replayed.stream.replayed().select(["transaction_id", "ingested_us"])
-        explanation = explain(final, used, arrived, known, live=declarations.live, derived=dbt.derived)
+        explanation = explain(
+            final, used, arrived, known, live=declarations.live, derived=dbt.derived, views=dbt.views
+        )
     return ReplayOutcome(
         replayed=replayed,
         recorded=recorded,

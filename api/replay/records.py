@@ -14,19 +14,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from api.audit import AuditKeys, read_plaintexts, verify
+from api.scoring import NEWER
 from api.settings import ApiSettings
 from warehouse.errors import OperationError
 from warehouse.live_store import LiveStore
 
 ID: Final = "transaction_id"
 ARRIVAL: Final = "arrival_seq"
-AHEAD: Final = "is_ahead"
-"""Whether a profile or risk row was used that counts from after the transaction: it came late."""
+AHEAD: Final = "ahead"
+"""Views (by `api.scoring.short_name`) of which a row was used that counts from after the transaction."""
 
 USED_FILE: Final = "used.parquet"
 """Name of the file, where nothing speaks for another."""
 
-_KEYS: Final = pa.schema([(ID, pa.string()), (ARRIVAL, pa.int64()), (AHEAD, pa.bool_())])
+_KEYS: Final = pa.schema([(ID, pa.string()), (ARRIVAL, pa.int64()), (AHEAD, pa.list_(pa.string()))])
 _RECORDS_PER_GROUP: Final = 20_000
 
 
@@ -123,7 +124,11 @@ def _as_table(group: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.Table:
     columns: list[list[Any]] = [
         [record["transaction"]["transaction_id"] for record in group],
         [record["arrival_seq"] for record in group],
-        [any(cause.startswith("newer_") for cause in record["prediction"]["degraded"]) for record in group],
+        [_ahead(record["prediction"]["degraded"]) for record in group],
     ]
     columns += [[record["features"][name] for record in group] for name in names]
     return pa.table(columns, schema=schema)
+
+
+def _ahead(degraded: Sequence[str]) -> list[str]:
+    return [cause.removeprefix(NEWER) for cause in degraded if cause.startswith(NEWER)]

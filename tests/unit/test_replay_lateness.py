@@ -17,6 +17,7 @@ from warehouse.live_transfer import ALLOWED_LATENESS_US
 HOUR_US = 3_600_000_000
 NOON_US = 1_000 * 24 * HOUR_US
 COUNT = LiveFeature("transaction_count_1h", ("customer_id",), "event_us", "count", HOUR_US)
+VIEWS = {"profile_mean": "profile", "risk": "merchant_risk"}
 MERCHANT = LiveFeature("merchant_transaction_count_1h", ("merchant_id",), "event_us", "count", HOUR_US)
 
 
@@ -29,7 +30,7 @@ class Arrival:
     customer: str = "c"
     merchant: str = "m"
     known_us: int | None = None
-    is_ahead: bool = False
+    ahead: tuple[str, ...] = ()
 
 
 def explain_difference(
@@ -49,11 +50,12 @@ def explain_difference(
         {"transaction_id": ids, "ingested_us": [one.known_us or one.event_us for one in arrivals]}
     )
     used = folder / "used.parquet"
-    pq.write_table(pa.table({"transaction_id": ids, "is_ahead": [one.is_ahead for one in arrivals]}), used)
+    ahead = pa.array([one.ahead for one in arrivals], pa.list_(pa.string()))
+    pq.write_table(pa.table({"transaction_id": ids, "ahead": ahead}), used)
     comparison = Comparison()
     for feature in features:
         comparison.add(pa.array([of]), feature, pa.array([0]), pa.array([1]))
-    return explain(comparison, used, arrived, known, live=[COUNT, MERCHANT], derived=derived)
+    return explain(comparison, used, arrived, known, live=[COUNT, MERCHANT], derived=derived, views=VIEWS)
 
 
 @pytest.mark.parametrize(
@@ -85,11 +87,12 @@ def test_a_row_that_had_arrived_explains_nothing(tmp_path: Path) -> None:
     assert (found.explained, found.unexplained) == (0, 1)
 
 
-def test_a_newer_snapshot_explains_what_is_not_live_of_a_late_decision_alone(tmp_path: Path) -> None:
-    late = Arrival("decided", NOON_US, known_us=NOON_US + 1, is_ahead=True)
-    found = explain_difference(tmp_path, [late], "profile_mean", COUNT.name)
-    assert (found.explained, found.unexplained) == (1, 1)
-    timely = Arrival("decided", NOON_US, is_ahead=True)
+def test_a_newer_snapshot_explains_its_own_values_of_a_late_decision_alone(tmp_path: Path) -> None:
+    late = Arrival("decided", NOON_US, known_us=NOON_US + 1, ahead=("profile",))
+    found = explain_difference(tmp_path, [late], "profile_mean", "risk", COUNT.name)
+    assert (found.explained, found.unexplained) == (1, 2)
+    assert {example["feature"] for example in found.unexplained_examples} == {"risk", COUNT.name}
+    timely = Arrival("decided", NOON_US, ahead=("profile",))
     assert explain_difference(tmp_path, [timely], "profile_mean").unexplained == 1
     up_to_date = Arrival("decided", NOON_US, known_us=NOON_US + 1)
     assert explain_difference(tmp_path, [up_to_date], "profile_mean").unexplained == 1

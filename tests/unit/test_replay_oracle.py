@@ -84,7 +84,7 @@ def tables_of(folder: Path, rows: Sequence[dict[str, Any]]) -> tuple[Path, pa.Ta
     columns: dict[str, pa.Array] = {
         "transaction_id": arrived["transaction_id"],
         "arrival_seq": arrived["arrival_seq"],
-        "is_ahead": pa.array([False] * len(rows)),
+        "ahead": pa.array([[]] * len(rows), pa.list_(pa.string())),
     }
     for feature in LIVE:
         values = [value_of(feature, row, rows[:place]) for place, row in enumerate(rows)]
