@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import importlib
 import pkgutil
-import warnings
 from typing import Any
 
 import numpy as np
@@ -90,10 +89,7 @@ def test_the_known_scorers_are_discovered() -> None:
 
 @parametrize_with_checks([*[make(scorer) for scorer in SCORERS], Segmenter(random_state=3)])
 def test_scikit_learn_accepts_it_as_an_estimator(estimator: Any, check: Any) -> None:
-    with warnings.catch_warnings():
-        # scikit-learn says by a warning that it skips its array API check, which needs SciPy's own switch
-        warnings.filterwarnings("ignore", message=".*SCIPY_ARRAY_API.*")
-        check(estimator)
+    check(estimator)
 
 
 def test_scores_are_finite_and_between_0_and_1(fitted: Any) -> None:
