@@ -76,7 +76,7 @@ def write_value(value: object) -> str | None:
     return json.dumps(value)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(rows=st.lists(st.dictionaries(keys, values, min_size=1, max_size=4), min_size=1, max_size=6))
 @example(rows=[{"": 1, "a": "x"}, {"a/b": "y", "~1": 5}])
 def test_json_values_are_those_that_were_written(rows: list[dict[str, object]]) -> None:
