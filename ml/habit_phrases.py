@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from ml.windows import DAY_US
 from ml.wording import (
     WINDOW,
     Number,
@@ -22,6 +21,7 @@ from ml.wording import (
     share,
     window_text,
 )
+from warehouse.microseconds import DAY_US
 
 _PARTS_OF_DAY: Final = ("night", "morning", "afternoon", "evening")
 _AMOUNTS: Final = {

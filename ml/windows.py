@@ -11,8 +11,8 @@ import duckdb
 
 from ml.errors import TrainingDataError
 from warehouse.errors import MappingError
+from warehouse.microseconds import DAY_US as DAY_US
 
-DAY_US: Final = 86_400_000_000
 NO_LIMIT: Final = 2**63 - 1
 # A day's labels are complete when this share of the usual share of labelled rows is known.
 _COMPLETE_SHARE: Final = 0.9

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 from warehouse.canonical import MAX_AMOUNT_MINOR, MAX_EVENT_US, MAX_ID_LENGTH, MIN_EVENT_US
 from warehouse.errors import MappingError
 from warehouse.mapping_rules import ColumnRule, DelayRule, FieldRules, Mapping, TextRule, TimeRule
+from warehouse.microseconds import DAY_US
 from warehouse.quarantine import Reason
 from warehouse.raw_files import quote_literal
 from warehouse.value_sql import (
@@ -34,7 +35,6 @@ _MISSING: Final = {
     "customer_id": Reason.CUSTOMER_ID_MISSING,
     "merchant_id": Reason.MERCHANT_ID_MISSING,
 }
-_DAY_US: Final = 86_400_000_000
 _SHOWN_COLUMNS: Final = 20
 
 Raw = Columns[str, RawColumn]
@@ -226,7 +226,7 @@ def render_label(mapping: Mapping, columns: Raw) -> Part:
         texts["text_known"] = read_time_text(column)
         known_us = read_time(column, known, text="text_known")
     elif isinstance(known, DelayRule):
-        known_us = f"event_us + {round(known.delay_days * _DAY_US)}"
+        known_us = f"event_us + {round(known.delay_days * DAY_US)}"
     else:
         raise MappingError("the mapping does not say when a label of this file was known: add delay_days")
     values = {

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
+DAY_US: Final = 86_400_000_000
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 

@@ -27,12 +27,12 @@ from ml import bundles, features
 from ml.report_files import write_json
 from ml.scoring import Scorer
 from ml.training import TrainingResult, train
-from ml.windows import DAY_US
 from warehouse.building import build
 from warehouse.declarations import read_declarations
 from warehouse.errors import OperationError
 from warehouse.ingest import ingest
 from warehouse.live_backfill import backfill_live_windows
+from warehouse.microseconds import DAY_US
 from warehouse.settings import Settings
 from warehouse.simulate import simulate
 

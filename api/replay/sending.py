@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from api.replay.client import ScoringClient, requests_from
 from api.replay.stream import Stream, in_sample
-from ml.windows import DAY_US
 from warehouse.errors import OperationError
+from warehouse.microseconds import DAY_US
 
 TRANSACTIONS_PER_REQUEST: Final = 2_000
 _LONGEST_NAP_SECONDS: Final = 1.0

@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ml.windows import DAY_US
 from warehouse.canonical import (
     LABEL_SCHEMA,
     LABELS_FILE,
@@ -29,6 +28,7 @@ from warehouse.canonical import (
 )
 from warehouse.errors import InputError
 from warehouse.landing import list_batches, publish_batch
+from warehouse.microseconds import DAY_US
 from warehouse.settings import Settings
 
 _SHARES: Final = 1_000_000
