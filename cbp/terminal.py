@@ -6,10 +6,11 @@ Exit codes: 0 done, 1 the work failed, 2 the input was wrong.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.console import Console
@@ -27,6 +28,7 @@ from warehouse.errors import CbpError, InputError
 # What a person watches goes to standard error, what a program reads goes to standard output.
 console = Console()
 watching = Console(stderr=True)
+_LOG_SECONDS: Final = 10.0
 
 
 class Commands(click.Group):
@@ -68,7 +70,10 @@ def time_option(name: str, text: str, *, required: bool = False) -> Callable[[An
 
 @contextmanager
 def progress_bar(title: str, total: int | None = None) -> Iterator[Callable[..., None]]:
-    """Show progress; the yielded function takes `done`, `total`, `what` or `advance`."""
+    """Show progress; the yielded function takes `done`, `total`, `what` or `advance`.
+
+    A log gets a line every ten seconds instead of a bar that moves.
+    """
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -79,13 +84,24 @@ def progress_bar(title: str, total: int | None = None) -> Iterator[Callable[...,
     )
     with Progress(*columns, console=watching, transient=True) as bar:
         task = bar.add_task(title, total=total, what="")
+        told_s = time.monotonic()
 
         def update(
             done: int | None = None, total: int | None = None, what: str = "", advance: int | None = None
         ) -> None:
+            nonlocal told_s
             bar.update(task, completed=done, total=total, what=what, advance=advance)
+            if not watching.is_terminal and time.monotonic() - told_s >= _LOG_SECONDS:
+                told_s, shown = time.monotonic(), bar.tasks[task]
+                watching.print(_line(shown.description, shown.completed, shown.total, what), highlight=False)
 
         yield update
+
+
+def _line(title: str, done: float, total: float | None, what: str) -> str:
+    """Say progress in a log's line."""
+    extent = f"{done:,.0f}" if total is None else f"{done:,.0f} of {total:,.0f}"
+    return f"{title}: {extent} {what}".rstrip()
 
 
 @contextmanager
