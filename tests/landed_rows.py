@@ -50,8 +50,9 @@ def differences(left: Settings, right: Settings) -> list[tuple[str, int, int]]:
         assert tables == _tables(connection, "r")
         pairs = [(table, f"l.{table}", f"r.{table}") for table in tables]
         for link in sorted(path.name for path in left.features_dir.iterdir() if path.is_symlink()):
-            files = f"read_parquet('{right.features_dir / link}/*.parquet')"
-            pairs.append((f"files of {link}", f"l.features.{link}", files))
+            for side, settings in (("l", left), ("r", right)):
+                files = f"read_parquet('{settings.features_dir / link}/*.parquet')"
+                pairs.append((f"files of {link}", f"{side}.features.{link}", files))
         for name, one, other in pairs:
             alone = [
                 _count(connection, f"from {first} except all from {second}")

@@ -25,7 +25,7 @@ from warehouse.landing import ensure_landing
 from warehouse.segments import ensure_segments
 from warehouse.settings import Settings
 
-_LOOPS: Final = ("velocity_parts.py", "window_kernels.py")
+_DECISIVE: Final = ("feature_files.py", "velocity_parts.py", "window_kernels.py")
 
 
 class Plugin(BasePlugin):
@@ -42,7 +42,7 @@ class Plugin(BasePlugin):
         """Register the functions that the project's hooks call."""
         self.connection = conn
         functions: tuple[tuple[Callable[..., object], list[Any], DuckDBPyType], ...] = (
-            (self._publish_feature, [VARCHAR, VARCHAR], VARCHAR),
+            (self._publish_feature, [VARCHAR, VARCHAR, BIGINT], VARCHAR),
             (self._publish_manifest, [VARCHAR], VARCHAR),
             (self._reason_for_windows, [VARCHAR], VARCHAR),
             (self._write_velocity_parts, [VARCHAR, VARCHAR, BIGINT], BIGINT),
@@ -52,10 +52,11 @@ class Plugin(BasePlugin):
         for function, types, result in functions:
             conn.create_function(function.__name__.lstrip("_"), function, types, result, side_effects=True)
 
-    def _publish_feature(self, relation: str, model: str) -> str:
-        """Show a model's rows as files in place of the old ones."""
+    def _publish_feature(self, relation: str, model: str, changed_from_us: int) -> str:
+        """Show a model's rows as files in place of the old ones, which hold those before an instant."""
         with self.connection.cursor() as cursor:
-            return str(publish_files(cursor, relation, self.settings.features_dir / model))
+            published = self.settings.features_dir / model
+            return str(publish_files(cursor, relation, published, changed_from_us=changed_from_us))
 
     def _publish_manifest(self, target_path: str) -> str:
         """Copy the manifest to where Feast looks for it, unless dbt has written it there."""
@@ -95,14 +96,14 @@ class Plugin(BasePlugin):
 
 @cache
 def _project_definition(project_folder: str) -> str:
-    """Hash what decides the models' content: SQL, declarations, and the compiled loops."""
+    """Hash what decides the models' content: SQL, declarations, compiled loops, how files are written."""
     project, warehouse = Path(project_folder), Path(__file__).parent
     digest = hashlib.sha256()
     for path in (
         project / "dbt_project.yml",
         *sorted((project / "dbt_project" / "models").rglob("*.sql")),
         *sorted((project / "dbt_project" / "macros").rglob("*.sql")),
-        *(warehouse / name for name in _LOOPS),
+        *(warehouse / name for name in _DECISIVE),
     ):
         content = path.read_bytes()
         digest.update(f"{path.name} {len(content)}\n".encode() + content)

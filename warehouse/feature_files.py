@@ -15,8 +15,9 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Set
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,7 @@ VERSIONS: Final = ".versions"
 _FORMAT: Final = 1
 """Part of each file's name: raised when the same rows are written in another way."""
 _WEEK_US: Final = 7 * 86_400_000_000
+_EPOCH: Final = date(1970, 1, 1)
 _KEPT_VERSIONS: Final = 2
 
 
@@ -39,7 +41,13 @@ class _Week:
     file: str
 
 
-def publish_files(connection: duckdb.DuckDBPyConnection, relation: str, published: Path) -> Path:
+def publish_files(
+    connection: duckdb.DuckDBPyConnection,
+    relation: str,
+    published: Path,
+    *,
+    changed_from_us: int | None = None,
+) -> Path:
     """Show the rows of a feature model as files in place of those that are there.
 
     Parameters
@@ -50,6 +58,9 @@ def publish_files(connection: duckdb.DuckDBPyConnection, relation: str, publishe
         A feature model, quoted as SQL wants it; it has a column event_timestamp.
     published : Path
         What readers know: it becomes a symlink to a folder.
+    changed_from_us : int, optional
+        UTC microseconds: rows of earlier weeks are those that are published, and aren't read. None: any row
+        may have changed.
 
     Returns
     -------
@@ -58,8 +69,9 @@ def publish_files(connection: duckdb.DuckDBPyConnection, relation: str, publishe
     """
     versions = published.parent / VERSIONS / published.name
     current = published.resolve() if published.is_symlink() else None
-    weeks = _weeks(connection, relation)
-    if current is not None and {file.name for file in current.iterdir()} == {week.file for week in weeks}:
+    files = {file.name for file in current.iterdir()} if current else set()
+    weeks = _weeks(connection, relation, files, None if current is None else changed_from_us)
+    if current is not None and files == {week.file for week in weeks}:
         return current
     incoming = versions / ".incoming"
     shutil.rmtree(incoming, ignore_errors=True)
@@ -75,21 +87,32 @@ def publish_files(connection: duckdb.DuckDBPyConnection, relation: str, publishe
     return version
 
 
-def _weeks(connection: duckdb.DuckDBPyConnection, relation: str) -> list[_Week]:
+def _weeks(
+    connection: duckdb.DuckDBPyConnection, relation: str, files: Set[str], changed_from_us: int | None
+) -> list[_Week]:
     """Name the file of each week after its rows; a model without rows has one file, for its columns."""
     columns = connection.execute(f"describe select * from {relation}").fetchall()  # noqa: S608 - dbt's name
     schema = [str((name, kind)) for name, kind, *_ in columns]
+    empty = _named(schema, 0, 0, 0, 0)
+    first = None if changed_from_us is None else changed_from_us // _WEEK_US
+    kept = [] if first is None else [_Week(_number(file), file) for file in files - {empty.file}]
+    changed = "" if first is None else f" where event_timestamp >= make_timestamp({first * _WEEK_US})"
     found = connection.execute(
         f"select epoch_us(event_timestamp) // {_WEEK_US}, count(*), sum(hash(feature)),"  # noqa: S608 - dbt's name
-        f" bit_xor(hash(feature)) from {relation} as feature group by 1 order by 1"
+        f" bit_xor(hash(feature)) from {relation} as feature{changed} group by 1 order by 1"
     ).fetchall()
-    return [_named(schema, week, *content) for week, *content in found or [(0, 0, 0, 0)]]
+    weeks = [week for week in kept if first is not None and week.number < first]
+    return [*weeks, *(_named(schema, week, *content) for week, *content in found)] or [empty]
 
 
 def _named(schema: list[str], number: int, *content: int) -> _Week:
     text = "\n".join([str(_FORMAT), *schema, *map(str, content)])
-    first_day = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=number * _WEEK_US)
+    first_day = _EPOCH + timedelta(microseconds=number * _WEEK_US)
     return _Week(number, f"{first_day:%Y-%m-%d}-{hashlib.sha256(text.encode()).hexdigest()[:20]}.parquet")
+
+
+def _number(file: str) -> int:
+    return (date.fromisoformat(file[:10]) - _EPOCH) // timedelta(microseconds=_WEEK_US)
 
 
 def _write_week(

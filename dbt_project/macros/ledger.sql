@@ -14,6 +14,10 @@
         labels_batch varchar,
         last_day bigint
     );
+    create table if not exists ledger.unpublished (
+        model varchar,
+        from_us bigint
+    );
 {%- endmacro %}
 
 {#
@@ -61,6 +65,11 @@
     )
 {%- endmacro %}
 
+{# The day of that instant. #}
+{% macro first_due_day(transactions) -%}
+    {{ day_of(first_due_us(transactions)) }}
+{%- endmacro %}
+
 {# Hook, in the transaction of the rows: what the model has consumed. #}
 {% macro record_build(transactions=none, labels=none, days=none) -%}
     delete from ledger.builds where model = '{{ this.identifier }}';
@@ -73,10 +82,24 @@
         {{ '(select max(day) from ' ~ days ~ ')' if days else 'null' }}
 {%- endmacro %}
 
+{# In the transaction of the rows: from which event_timestamp on they may not be those of the published files. #}
+{% macro record_unpublished(from_us) -%}
+    insert into ledger.unpublished values ('{{ this.identifier }}', {{ from_us }})
+{%- endmacro %}
+
 {# Hook of a model by event time, in the transaction of the rows: what is about to be built anew goes. #}
 {% macro delete_due_rows(transactions) -%}
     {%- if is_incremental() -%}
     delete from {{ this }}
-    where event_timestamp >= {{ timestamp_of(first_due_us(transactions)) }}
+    where event_timestamp >= {{ timestamp_of(first_due_us(transactions)) }};
+    {%- endif -%}
+    {{ record_unpublished(first_due_us(transactions) if is_incremental() else '-' ~ end_of_time_us()) }}
+{%- endmacro %}
+
+{# The same for a model by days. #}
+{% macro delete_due_days(transactions) -%}
+    {%- if is_incremental() -%}
+    delete from {{ this }}
+    where day >= {{ first_due_day(transactions) }}
     {%- endif -%}
 {%- endmacro %}

@@ -43,6 +43,28 @@ def test_only_changed_weeks_are_written(connection: duckdb.DuckDBPyConnection, t
     assert [week for week in before if before[week] != after[week]] == [max(before)]
 
 
+def test_weeks_before_a_change_are_not_read(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    """The week of the instant is read whole; an earlier row, altered against the promise, stays as published."""
+    publish_files(connection, "feature", tmp_path / "feat_x")
+    connection.execute("update feature set id = -1 where id in (0, 20, 29)")
+    (changed_from_us,) = connection.sql("select epoch_us(timestamp '2024-03-20')").fetchone() or (0,)
+    publish_files(connection, "feature", tmp_path / "feat_x", changed_from_us=changed_from_us)
+    ids = pq.read_table(tmp_path / "feat_x").sort_by("event_timestamp")["id"].to_pylist()
+    assert [number for number in range(30) if ids[number] == -1] == [20, 29]
+
+
+def test_the_first_rows_take_the_place_of_the_columns_alone(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    connection.execute("create table empty as from feature limit 0")
+    publish_files(connection, "empty", tmp_path / "feat_x")
+    connection.execute("insert into empty from feature")
+    (changed_from_us,) = connection.sql("select epoch_us(timestamp '2024-02-28')").fetchone() or (0,)
+    partly = publish_files(connection, "empty", tmp_path / "feat_x", changed_from_us=changed_from_us)
+    whole = publish_files(connection, "feature", tmp_path / "feat_y", changed_from_us=changed_from_us)
+    assert {file.name for file in partly.iterdir()} == {file.name for file in whole.iterdir()}
+
+
 def test_nothing_new_keeps_the_version(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     first = publish_files(connection, "feature", tmp_path / "feat_x")
     assert publish_files(connection, "feature", tmp_path / "feat_x") == first

@@ -30,6 +30,9 @@
     {% call statement('record') %}
         {{ record_build(ref('int_transactions__deduped'), ref('int_labels__changes'), ref('int_snapshot_days')) }}
     {% endcall %}
+    {% if not _has_column(target_relation, 'day') %}
+        {% do run_query(record_unpublished('-' ~ end_of_time_us() if is_new else 'epoch_us(' ~ counts_from(due.first) ~ ')')) %}
+    {% endif %}
     {% do run_query('reset variable first_due_day; reset variable last_due_day') %}
     {% do persist_docs(target_relation, model) %}
     {{ run_hooks(post_hooks, inside_transaction=True) }}

@@ -24,33 +24,48 @@ transactions as (
 
 ),
 
--- Small numbers for names: which number is whose doesn't matter, and null stays null.
-numbered as (
+-- Numbers for names: which number is whose doesn't matter.
+{%- for column in ('merchant_id', 'category') %}
+numbered_{{ column }} as (
 
     select
-        customer_id,
-        event_us,
-        transaction_id,
-        amount_minor,
-        event_us - lag(event_us) over in_time as gap_us,
-        cast(case when merchant_id is not null then dense_rank() over (partition by customer_id order by merchant_id) end as integer) as merchant,
-        cast(case when category is not null then dense_rank() over (partition by customer_id order by category) end as integer) as category
+        {{ column }},
+        cast(row_number() over () as integer) as number
     from transactions
-    window in_time as (partition by customer_id order by event_us, transaction_id)
+    where {{ column }} is not null
+    group by {{ column }}
 
 ),
+{%- endfor %}
 
--- All transactions of a customer in one row, in order: a window is a slice of it.
+-- All transactions of a customer in one row, by day: a window is a slice of it.
 listed as (
 
     select
+        transactions.customer_id,
+        list_sort(list({
+            'day': {{ day_of('transactions.event_us') }},
+            'amount': transactions.amount_minor,
+            'merchant': numbered_merchant_id.number,
+            'category': numbered_category.number
+        })) as transactions
+    from transactions
+    left join numbered_merchant_id
+        on numbered_merchant_id.merchant_id = transactions.merchant_id
+    left join numbered_category
+        on numbered_category.category = transactions.category
+    group by transactions.customer_id
+
+),
+
+parted as (
+
+    select
         customer_id,
-        list(amount_minor order by event_us, transaction_id) as amounts,
-        list(gap_us order by event_us, transaction_id) as gaps_us,
-        list(merchant order by event_us, transaction_id) as merchants,
-        list(category order by event_us, transaction_id) as categories
-    from numbered
-    group by customer_id
+        list_transform(transactions, lambda one: one.amount) as amounts,
+        list_transform(transactions, lambda one: one.merchant) as merchants,
+        list_transform(transactions, lambda one: one.category) as categories
+    from listed
 
 ),
 
@@ -78,18 +93,16 @@ sliced as (
         {{ whole_squares(
             'customer_windows.squares_high_' ~ window, 'customer_windows.squares_middle_' ~ window, 'customer_windows.squares_low_' ~ window
         ) }} as amount_squares_{{ window }},
-        listed.amounts[{{ before }} + 1:positions.position] as amounts_{{ window }},
-        -- The gap before the window's first transaction began outside.
-        listed.gaps_us[{{ before }} + 2:positions.position] as gaps_us_{{ window }},
-        listed.merchants[{{ before }} + 1:positions.position] as merchants_{{ window }},
-        listed.categories[{{ before }} + 1:positions.position] as categories_{{ window }}
+        parted.amounts[{{ before }} + 1:positions.position] as amounts_{{ window }},
+        parted.merchants[{{ before }} + 1:positions.position] as merchants_{{ window }},
+        parted.categories[{{ before }} + 1:positions.position] as categories_{{ window }}
         {%- endfor %}
     from customer_windows
     asof join positions
         on positions.customer_id = customer_windows.customer_id
             and positions.day <= customer_windows.day
-    inner join listed
-        on listed.customer_id = customer_windows.customer_id
+    inner join parted
+        on parted.customer_id = customer_windows.customer_id
 
 ),
 
@@ -104,7 +117,6 @@ counted as (
         amount_squares_{{ window }},
         amounts_{{ window }},
         list_aggregate(amounts_{{ window }}, 'quantile_disc', [0.5, 0.95]) as quantiles_{{ window }},
-        list_max(gaps_us_{{ window }}) as gap_max_us_{{ window }},
         map_values(list_aggregate(merchants_{{ window }}, 'histogram')) as merchant_counts_{{ window }},
         list_sort(map_values(list_aggregate(categories_{{ window }}, 'histogram'))) as category_counts_{{ window }}
         {%- endfor %}
@@ -136,7 +148,6 @@ final as (
         cast(amount_sum_{{ window }} - coalesce(list_sum(unusual_amounts_{{ window }}), 0) as bigint) as usual_amount_sum_{{ window }},
         amount_squares_{{ window }}
         - coalesce(list_sum(list_transform(unusual_amounts_{{ window }}, lambda amount: cast(amount as hugeint) * amount)), 0) as usual_amount_squares_{{ window }},
-        gap_max_us_{{ window }},
         cast(coalesce(len(merchant_counts_{{ window }}), 0) as bigint) as merchants_{{ window }},
         cast(list_sum(merchant_counts_{{ window }}) as bigint) as merchant_transactions_{{ window }},
         cast(list_max(merchant_counts_{{ window }}) as bigint) as top_merchant_transactions_{{ window }},

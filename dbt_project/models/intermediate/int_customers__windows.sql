@@ -1,5 +1,6 @@
 {{ config(materialized='daily') }}
 
+{% set windows = var('profile_windows') %}
 {% set sums = ['transactions_squared', 'amount_sum', 'squares_high', 'squares_middle', 'squares_low', 'weekend_transactions'] %}
 {% for part in var('parts_of_day') %}{% do sums.append(part ~ '_transactions') %}{% endfor %}
 {% set memory_days = window_days(var('profile_memory')) %}
@@ -15,9 +16,12 @@ customer_days as (
 
     select
         *,
-        transactions * transactions as transactions_squared
+        transactions * transactions as transactions_squared,
+        lag(day) over by_customer as previous_day,
+        first_event_us - lag(last_event_us) over by_customer as gap_before_us
     from {{ ref('int_customers__daily') }}
     where {{ seen_by_snapshots('day', memory_days) }}
+    window by_customer as (partition by customer_id order by day)
 
 ),
 
@@ -31,78 +35,81 @@ first_days as (
 
 ),
 
--- A day's snapshot is the last word until the customer's next day with a transaction, or until the memory ends. What comes
--- later must not say whether there is a snapshot today.
-spans as (
+-- Each day at each snapshot that remembers it. What comes later must not say whether there is a snapshot today.
+remembered as (
 
     select
-        customer_id,
-        last_event_us,
+        customer_days.*,
         unnest(range(
-            day,
-            least(coalesce(lead(day) over by_customer, day + {{ memory_days + 1 }}), day + {{ memory_days + 1 }})
-        )) as day
+            greatest(customer_days.day, (select min(snapshot_days.day) from snapshot_days)),
+            least(customer_days.day + {{ memory_days }}, (select max(snapshot_days.day) from snapshot_days)) + 1
+        )) as snapshot_day
     from customer_days
-    window by_customer as (partition by customer_id order by day)
 
 ),
 
-snapshots as (
+-- A day is summed once, under the shortest window that holds it; null: none does any longer.
+banded as (
 
     select
-        spans.customer_id,
-        spans.day,
-        spans.last_event_us,
-        snapshot_days.day is not null as is_due
-    from spans
-    left join snapshot_days
-        on snapshot_days.day = spans.day
+        customer_id,
+        snapshot_day,
+        case
+            {%- for window in windows %}
+            when day > snapshot_day - {{ window_days(window) }} then {{ window_days(window) }}
+            {%- endfor %}
+        end as window_days,
+        count(*) as active_days,
+        sum(transactions) as transactions,
+        {%- for column in sums %}
+        sum({{ column }}) as {{ column }},
+        {%- endfor %}
+        max(amount_max) as amount_max,
+        min(first_event_us) as first_event_us,
+        max(last_event_us) as last_event_us
+        {%- for window in windows %},
+        -- The gap before the window's first day began outside.
+        max(greatest(gap_max_us, case when previous_day > snapshot_day - {{ window_days(window) }} then gap_before_us end)) as gap_max_us_{{ window }}
+        {%- endfor %}
+    from remembered
+    group by all
 
 ),
 
 windowed as (
 
     select
-        snapshots.customer_id,
-        snapshots.day,
-        snapshots.last_event_us,
-        snapshots.is_due
-        {%- for window in var('profile_windows') %},
-        cast(count(customer_days.day) over last_{{ window }} as bigint) as active_days_{{ window }},
-        cast(coalesce(sum(customer_days.transactions) over last_{{ window }}, 0) as bigint) as transactions_{{ window }},
+        customer_id,
+        snapshot_day as day,
+        max(last_event_us) as last_event_us
+        {%- for window in windows %}
+        {%- set within = 'filter (where window_days <= ' ~ window_days(window) ~ ')' %},
+        cast(coalesce(sum(active_days) {{ within }}, 0) as bigint) as active_days_{{ window }},
+        cast(coalesce(sum(transactions) {{ within }}, 0) as bigint) as transactions_{{ window }},
         {%- for column in sums %}
-        cast(sum(customer_days.{{ column }}) over last_{{ window }} as bigint) as {{ column }}_{{ window }},
+        cast(sum({{ column }}) {{ within }} as bigint) as {{ column }}_{{ window }},
         {%- endfor %}
-        max(customer_days.amount_max) over last_{{ window }} as amount_max_{{ window }},
-        min(customer_days.first_event_us) over last_{{ window }} as first_event_us_{{ window }}
+        max(amount_max) {{ within }} as amount_max_{{ window }},
+        min(first_event_us) {{ within }} as first_event_us_{{ window }},
+        max(gap_max_us_{{ window }}) {{ within }} as gap_max_us_{{ window }}
         {%- endfor %}
-    from snapshots
-    left join customer_days
-        on customer_days.customer_id = snapshots.customer_id
-            and customer_days.day = snapshots.day
-    window
-        {%- for window in var('profile_windows') %}
-        last_{{ window }} as (
-            partition by snapshots.customer_id
-            order by snapshots.day
-            {{ days_frame(window) }}
-        ){{ ',' if not loop.last }}
-        {%- endfor %}
+    from banded
+    group by customer_id, snapshot_day
 
 ),
 
 final as (
 
     select
-        windowed.* exclude (is_due),
+        windowed.*,
         first_days.first_event_us
-        {%- for window in var('profile_windows') %},
+        {%- for window in windows %},
         least({{ window_days(window) }}, windowed.day - {{ day_of('first_days.first_event_us') }} + 1) as observed_days_{{ window }}
         {%- endfor %}
     from windowed
     inner join first_days
         on first_days.customer_id = windowed.customer_id
-    where windowed.is_due
+    where windowed.day in (select snapshot_days.day from snapshot_days)
 
 )
 
