@@ -2,8 +2,9 @@
 
 dbt's macro ``compute_due_parts`` hands over what it would otherwise render as window functions (see
 ``dbt_project/macros/features/window_parts.sql``): the parts, and the key columns of each entity. History is
-worked in slices of time, each with the rows that its windows look back on: memory follows the size of a
-slice, not of the history. What is unknown here raises `UnknownPartError`: dbt then renders windows.
+worked in slices of time; what later windows look back on is kept as numbers (`velocity_history`), so that
+each row is read once and memory follows a slice and the longest window, not the history. What is unknown
+here raises `UnknownPartError`: dbt then renders windows.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from typing import Any, Final
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from warehouse import window_kernels as kernels
 from warehouse.errors import CbpError
-from warehouse.window_kernels import Bools, Int64s
+from warehouse.velocity_history import History, int64
+from warehouse.window_kernels import Bools, Codes, Int64s
 
-ROWS_PER_SLICE: Final = 600_000
+ROWS_PER_SLICE: Final = 400_000
 _CARRIED: Final = ("transaction_id", "event_us", "place")
 _LIMB: Final = 20
 _LOW_MASK: Final = (1 << _LIMB) - 1
@@ -84,9 +85,19 @@ class PartSpec:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Columns that must be read, each once."""
-        keys = [key for part in self.parts for key in self.entities[part.entity]]
-        return tuple(dict.fromkeys([*_CARRIED, *keys, *(part.column for part in self.parts)]))
+        """Columns that windows look at, each once."""
+        return tuple(dict.fromkeys(["event_us", *sorted(self.coded), *(part.column for part in self.parts)]))
+
+    @property
+    def coded(self) -> frozenset[str]:
+        """Columns whose values only need to be told apart."""
+        keys = {key for part in self.parts for key in self.entities[part.entity]}
+        return frozenset(keys | {part.column for part in self.parts if part.part == "distinct"})
+
+    @property
+    def numeric(self) -> frozenset[str]:
+        """Columns whose values are calculated with."""
+        return frozenset(part.column for part in self.parts if part.part not in ("count", "distinct"))
 
 
 def write_parts(
@@ -124,178 +135,158 @@ def write_parts(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     rows = 0
+    history = History(spec.coded, spec.numeric, frozenset(spec.columns))
     for number, (start_us, end_us) in enumerate(_slices(connection, relation, from_us, rows_per_slice)):
-        columns = ", ".join(f'"{name}"' for name in spec.columns)
-        table = connection.execute(
-            f"select {columns} from {relation} where event_us >= ? and event_us < ?",  # noqa: S608 - dbt's names
-            [start_us - spec.horizon_us, end_us],
-        ).to_arrow_table()
-        parts = compute_parts(table, spec, from_us=start_us)
+        if number == 0:
+            history.append(_read(connection, relation, spec.columns, start_us - spec.horizon_us, start_us))
+        table = _read(connection, relation, (*_CARRIED, *spec.columns), start_us, end_us)
+        history.append(table)
+        parts = pa.table(
+            {name: table.column(name) for name in _CARRIED} | compute_parts(history, spec, from_us=start_us)
+        )
+        del table
         pq.write_table(
             parts, folder / f"{number:06d}.parquet", compression="none", use_dictionary=["transaction_id"]
         )
         rows += parts.num_rows
+        history.forget(end_us - spec.horizon_us)
     if not rows:
         pq.write_table(_empty(spec), folder / "000000.parquet")
     return rows
 
 
-def compute_parts(table: pa.Table, spec: PartSpec, *, from_us: int) -> pa.Table:
-    """Compute the parts of the rows from `from_us` on, of a table that holds what their windows look back on.
-
-    Returns
-    -------
-    pyarrow.Table
-        Rows in order of event time; see `write_parts` for the columns.
-    """
-    times = _int64(table.column("event_us"))
-    by_time = np.argsort(times, kind="stable")
-    rows = _Rows(table.take(pa.array(by_time)) if np.any(np.diff(times) < 0) else table)
-    kept = int(np.searchsorted(rows.times, from_us))
+def compute_parts(history: History, spec: PartSpec, *, from_us: int) -> dict[str, pa.Array]:
+    """Compute the parts of the rows from an instant on, in order of time."""
     columns: dict[str, pa.Array] = {}
     for entity, keys in spec.entities.items():
         wanted = [part for part in spec.parts if part.entity == entity]
         if wanted:
-            columns |= _entity_parts(rows, keys, wanted, kept)
-    carried = {name: rows.table.column(name).slice(kept) for name in _CARRIED}
-    return pa.table(carried | {part.name: columns[part.name] for part in spec.parts})
+            columns |= _entity_parts(history, keys, wanted, from_us)
+    return {part.name: columns[part.name] for part in spec.parts}
 
 
-class _Rows:
-    """A table in order of time; each column is turned into numbers once."""
+class _Grouped:
+    """Rows that an entity's windows can see, grouped by key."""
 
-    def __init__(self, table: pa.Table) -> None:
-        self.table = table
-        self.times = _int64(table.column("event_us"))
-        self._codes: dict[str, tuple[Int64s, int]] = {}
+    def __init__(self, history: History, keys: Sequence[str], first: int, from_us: int) -> None:
+        self._history, self._first = history, first
+        times = history.times[first:]
+        self.known: Bools = np.ones(len(times), np.bool_)
+        order: Int64s = np.arange(len(times))
+        for key in reversed(keys):  # by the last key first: grouping keeps the order within a group
+            codes = history.codes(key, first)
+            self.known &= codes >= 0
+            order = order[kernels.group_rows(codes[order], history.size(key))]
+        is_first = np.ones(len(times), np.bool_)
+        if len(times):
+            is_first[1:] = np.any([np.diff(history.codes(key, first)[order]) != 0 for key in keys], axis=0)
+        self.order, self.known, self.times = order, self.known[order], times[order]
+        self.starts: Int64s = np.maximum.accumulate(np.where(is_first, np.arange(len(times)), 0))
+        kept = int(np.searchsorted(times, from_us))
+        self.asked = np.flatnonzero(order >= kept)
+        self.places = order[self.asked] - kept
 
-    def codes(self, column: str) -> tuple[Int64s, int]:
-        """Return each value's number, -1 where it is missing, and how many numbers there are."""
-        if column not in self._codes:
-            encoded = self.table.column(column).combine_chunks().dictionary_encode()
-            if isinstance(encoded, pa.ChunkedArray):
-                encoded = encoded.combine_chunks()
-            numbers = pc.fill_null(encoded.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
-            self._codes[column] = (numbers, max(len(encoded.dictionary), 1))
-        return self._codes[column]
+    def codes(self, column: str) -> tuple[Codes, int]:
+        return self._history.codes(column, self._first)[self.order], self._history.size(column)
 
-    def key_codes(self, keys: Sequence[str]) -> tuple[Int64s, int]:
-        """Return the number of each row's key, -1 where a part of it is missing."""
-        codes, size = self.codes(keys[0])
-        for key in keys[1:]:
-            more, more_size = self.codes(key)
-            joined = np.where((codes < 0) | (more < 0), -1, codes * more_size + more)
-            different, numbers = np.unique(joined, return_inverse=True)
-            has_none = bool(different.size) and different[0] == -1
-            codes, size = numbers.astype(np.int64) - has_none, max(different.size - has_none, 1)
-        return codes, size
+    def values(self, column: str) -> Int64s:
+        return self._history.values(column, self._first)[self.order]
 
-    def numbers(self, column: str) -> tuple[Int64s, Bools]:
-        """Return a bigint column's values, 0 where missing, and where it is not."""
-        values = self.table.column(column)
-        return _int64(values), _is_valid(values)
+    def valid(self, column: str) -> Bools:
+        return self._history.valid(column, self._first)[self.order]
 
 
 @dataclass(frozen=True)
-class _Grouped:
-    """Rows of one entity, grouped by key, and the bounds of one window."""
+class _Windows:
+    """The bounds of one window of each row that is asked for."""
 
-    rows: _Rows
-    order: Int64s
-    codes: Int64s
-    times: Int64s
+    rows: _Grouped
     lo: Int64s
     hi: Int64s
 
-    def values(self, column: str) -> tuple[Int64s, Bools]:
-        values, valid = self.rows.numbers(column)
-        return values[self.order], valid[self.order]
-
-    def is_valid(self, column: str) -> Bools:
-        return _is_valid(self.rows.table.column(column))[self.order]
-
     def total(self, values: Int64s) -> Int64s:
-        """Sum over each window."""
-        total: Int64s = kernels.window_total(values, self.lo, self.hi)
+        """Sum over each window: a difference of running sums, exact even where those wrap around."""
+        running = np.concatenate([np.zeros(1, np.int64), np.cumsum(values)])
+        total: Int64s = running[self.hi] - running[self.lo]
         return total
 
 
-def _entity_parts(rows: _Rows, keys: Sequence[str], parts: Sequence[Part], kept: int) -> dict[str, pa.Array]:
-    codes, size = rows.key_codes(keys)
-    order = kernels.group_rows(codes, size)
-    grouped_codes, times = codes[order], rows.times[order]
-    for column in {part.column for part in parts if part.part == "distinct"}:
-        rows.codes(column)  # before the threads ask for it
+def _entity_parts(
+    history: History, keys: Sequence[str], parts: Sequence[Part], from_us: int
+) -> dict[str, pa.Array]:
+    horizon_us = max(part.window_us for part in parts)
+    rows = _Grouped(history, keys, int(np.searchsorted(history.times, from_us - horizon_us)), from_us)
 
-    def bounded(window_us: int) -> _Grouped:
-        lo, hi = kernels.window_bounds(grouped_codes, times, window_us)
-        return _Grouped(rows, order, grouped_codes, times, lo, hi)
-
-    def computed(part: Part) -> pa.Array:
-        values, present = _LOOPS[part.part](windows[part.window_us], part.column)
-        return _in_row_order(order, values, present, kept)
+    def computed(window_us: int) -> dict[str, pa.Array]:
+        lo, hi = kernels.window_bounds(rows.starts, rows.known, rows.times, rows.asked, window_us)
+        windows = _Windows(rows, lo, hi)
+        return {
+            part.name: _in_row_order(rows.places, *_LOOPS[part.part](windows, part.column))
+            for part in parts
+            if part.window_us == window_us
+        }
 
     # The loops hold no lock of Python's: each core has one to run.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        lengths = list(dict.fromkeys(part.window_us for part in parts))
-        windows = dict(zip(lengths, pool.map(bounded, lengths), strict=True))
-        return dict(zip([part.name for part in parts], pool.map(computed, parts), strict=True))
+        lengths = sorted({part.window_us for part in parts}, reverse=True)  # the longest has most to do
+        return {name: column for found in pool.map(computed, lengths) for name, column in found.items()}
 
 
-def _in_row_order(order: Int64s, values: Int64s, present: Bools | None, kept: int) -> pa.Array:
+def _in_row_order(places: Int64s, values: Int64s, present: Bools | None) -> pa.Array:
     placed = np.empty_like(values)
-    placed[order] = values
+    placed[places] = values
     if present is None:
-        return pa.array(placed[kept:].copy())  # else the array would hold what it looked back on too
-    missing = np.empty(len(order), dtype=np.bool_)
-    missing[order] = ~present
-    return pa.array(placed[kept:].copy(), mask=missing[kept:])
+        return pa.array(placed)
+    missing = np.empty(len(places), dtype=np.bool_)
+    missing[places] = ~present
+    return pa.array(placed, mask=missing)
 
 
-Loop = Callable[[_Grouped, str], tuple[Int64s, Bools | None]]
+Loop = Callable[[_Windows, str], tuple[Int64s, Bools | None]]
 """Values of a part, and where it has one; None: everywhere."""
 
 
-def _count(grouped: _Grouped, column: str) -> tuple[Int64s, None]:
-    return grouped.total(grouped.is_valid(column).astype(np.int64)), None
+def _count(windows: _Windows, column: str) -> tuple[Int64s, None]:
+    return windows.total(windows.rows.valid(column).astype(np.int64)), None
 
 
 def _summed(limb: Callable[[Int64s], Int64s]) -> Loop:
-    def loop(grouped: _Grouped, column: str) -> tuple[Int64s, Bools]:
-        values, valid = grouped.values(column)
-        count = grouped.total(valid.astype(np.int64))
-        return grouped.total(np.where(valid, limb(values), 0)), count > 0
+    def loop(windows: _Windows, column: str) -> tuple[Int64s, Bools]:
+        count, _ = _count(windows, column)
+        # A missing value is 0, and so are its limbs.
+        return windows.total(limb(windows.rows.values(column))), count > 0
 
     return loop
 
 
-def _max(grouped: _Grouped, column: str) -> tuple[Int64s, Bools]:
-    values, valid = grouped.values(column)
-    found: tuple[Int64s, Bools] = kernels.window_max(values, valid, grouped.lo, grouped.hi)
+def _max(windows: _Windows, column: str) -> tuple[Int64s, Bools]:
+    values, valid = windows.rows.values(column), windows.rows.valid(column)
+    found: tuple[Int64s, Bools] = kernels.window_max(values, valid, windows.lo, windows.hi)
     return found
 
 
-def _distinct(grouped: _Grouped, column: str) -> tuple[Int64s, None]:
-    codes, size = grouped.rows.codes(column)
-    return kernels.window_distinct(codes[grouped.order], size, grouped.lo, grouped.hi), None
+def _distinct(windows: _Windows, column: str) -> tuple[Int64s, None]:
+    codes, size = windows.rows.codes(column)
+    return kernels.window_distinct(codes, size, windows.lo, windows.hi), None
 
 
-def _last(grouped: _Grouped, column: str) -> tuple[Int64s, Bools]:
-    values, _, present = _latest(grouped, column)
+def _last(windows: _Windows, column: str) -> tuple[Int64s, Bools]:
+    values, _, present = _latest(windows, column)
     return values, present
 
 
-def _last_us(grouped: _Grouped, column: str) -> tuple[Int64s, Bools]:
-    _, times, present = _latest(grouped, column)
+def _last_us(windows: _Windows, column: str) -> tuple[Int64s, Bools]:
+    _, times, present = _latest(windows, column)
     return times, present
 
 
-def _latest(grouped: _Grouped, column: str) -> tuple[Int64s, Int64s, Bools]:
-    values, valid = grouped.values(column)
-    found: tuple[Int64s, Int64s, Bools] = kernels.window_last(
-        values, valid, grouped.codes, grouped.times, grouped.lo, grouped.hi
-    )
-    return found
+def _latest(windows: _Windows, column: str) -> tuple[Int64s, Int64s, Bools]:
+    """Return the latest valid value of each window (the larger at a tie), its time, whether there is one."""
+    rows = windows.rows
+    latest, best = kernels.latest_valid(rows.values(column), rows.valid(column), rows.starts, rows.times)
+    newest = windows.hi - 1
+    present = (windows.hi > windows.lo) & (latest[newest] >= windows.lo)
+    return best[newest], rows.times[latest[newest]], present
 
 
 _LOOPS: Final[Mapping[str, Loop]] = {
@@ -332,14 +323,19 @@ def _slices(
             start_us, rows = None, 0
 
 
-def _int64(column: pa.ChunkedArray) -> Int64s:
-    values: Int64s = pc.fill_null(column.cast(pa.int64()), 0).to_numpy()
-    return values
-
-
-def _is_valid(column: pa.ChunkedArray) -> Bools:
-    valid: Bools = column.is_valid().to_numpy()
-    return valid
+def _read(
+    connection: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str], start_us: int, end_us: int
+) -> pa.Table:
+    """Read the rows from an instant to before another, in order of time."""
+    names = ", ".join(f'"{name}"' for name in dict.fromkeys(columns))
+    table = connection.execute(
+        f"select {names} from {relation} where event_us >= ? and event_us < ?",  # noqa: S608 - dbt's names
+        [start_us, end_us],
+    ).to_arrow_table()
+    times = int64(table.column("event_us"))
+    if np.any(np.diff(times) < 0):
+        return table.take(pa.array(np.argsort(times, kind="stable")))
+    return table
 
 
 def _empty(spec: PartSpec) -> pa.Table:

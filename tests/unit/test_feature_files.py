@@ -44,7 +44,7 @@ def test_only_changed_weeks_are_written(connection: duckdb.DuckDBPyConnection, t
 
 
 def test_weeks_before_a_change_are_not_read(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
-    """The week of the instant is read whole; an earlier row, altered against the promise, stays as published."""
+    """The week of the instant is read whole; an earlier row, altered against the promise, stays as it was."""
     publish_files(connection, "feature", tmp_path / "feat_x")
     connection.execute("update feature set id = -1 where id in (0, 20, 29)")
     (changed_from_us,) = connection.sql("select epoch_us(timestamp '2024-03-20')").fetchone() or (0,)
