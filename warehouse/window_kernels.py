@@ -2,8 +2,8 @@
 
 Every kernel works on *grouped* rows: `group_rows` gives their order, rows of one key together, in order of
 time. Windows are asked for some of them, by ascending row; the others are there to be looked back on. The
-window of the i-th row asked for is the slice ``lo[i]:hi[i]`` of grouped rows: strictly before it in
-time, at most the window's length ago (law 1 of the design). Both ends only ever move forward: each pass costs one walk.
+window of the i-th row asked for is the slice ``lo[i]:hi[i]`` of grouped rows: strictly before it in time, at
+most the window's length ago (law 1 of the design). Both ends only ever move forward: a pass costs one walk.
 
 Integers only, so that what enters a sum leaves it without a trace (law 2).
 """
