@@ -44,16 +44,27 @@ known_days as (
 ),
 
 -- A snapshot of each day from a label on, until the longest window has forgotten it.
-spans as (
+remembered as (
 
     select
         {{ entity }},
-        unnest(range(
-            day,
-            least(coalesce(lead(day) over by_entity, day + {{ memory_days + 1 }}), day + {{ memory_days + 1 }})
-        )) as day
+        day,
+        labels,
+        {{ remembering_days('day', memory_days) }} as snapshot_day
     from known_days
-    window by_entity as (partition by {{ entity }} order by day)
+
+),
+
+counted as (
+
+    select
+        {{ entity }},
+        snapshot_day as day
+        {%- for window in windows %},
+        cast(coalesce(sum(labels) filter (where day > snapshot_day - {{ window_days(window) }}), 0) as bigint) as labels_{{ window }}
+        {%- endfor %}
+    from remembered
+    group by {{ entity }}, snapshot_day
 
 ),
 
@@ -62,27 +73,15 @@ spans as (
 windowed as (
 
     select
-        spans.{{ entity }},
-        spans.day
+        counted.*
         {%- for window in windows %},
-        cast(coalesce(sum(known_days.labels) over last_{{ window }}, 0) as bigint) as labels_{{ window }},
         cast(coalesce(fraud_days.frauds_{{ window }}, 0) as bigint) as frauds_{{ window }}
         {%- endfor %}
-    from spans
-    left join known_days
-        on known_days.{{ entity }} = spans.{{ entity }}
-            and known_days.day = spans.day
+    from counted
     left join fraud_days
-        on fraud_days.{{ entity }} = spans.{{ entity }}
-            and fraud_days.day = spans.day
-    window
-        {%- for window in windows %}
-        last_{{ window }} as (
-            partition by spans.{{ entity }}
-            order by spans.day
-            {{ days_frame(window) }}
-        ){{ ',' if not loop.last }}
-        {%- endfor %}
+        on fraud_days.{{ entity }} = counted.{{ entity }}
+            and fraud_days.day = counted.day
+    where counted.day in (select snapshot_days.day from snapshot_days)
 
 ),
 
@@ -95,8 +94,6 @@ overall as (
         {{ double('sum(windowed.frauds_' ~ window ~ ')') }} / nullif({{ double('sum(windowed.labels_' ~ window ~ ')') }}, 0) as fraud_rate_{{ window }}
         {%- endfor %}
     from windowed
-    inner join snapshot_days
-        on snapshot_days.day = windowed.day
     group by windowed.day
 
 ),

@@ -17,6 +17,14 @@
     {{ day }} between (select min(snapshot_days.day) - {{ days }} from snapshot_days) and (select max(snapshot_days.day) from snapshot_days)
 {%- endmacro %}
 
+{# The snapshots of the CTE `snapshot_days`, one a row, that remember a day: its own and those of so many `days` after it. #}
+{% macro remembering_days(day, days) -%}
+    unnest(range(
+        greatest({{ day }}, (select min(snapshot_days.day) from snapshot_days)),
+        least({{ day }} + {{ days }}, (select max(snapshot_days.day) from snapshot_days)) + 1
+    ))
+{%- endmacro %}
+
 {# From when a day's snapshot counts: its end plus the lag. #}
 {% macro counts_from(day) -%}
     {{ timestamp_of('(' ~ day ~ ' + 1) * ' ~ day_us() ~ ' + ' ~ window_us(var('profile_lag'))) }}

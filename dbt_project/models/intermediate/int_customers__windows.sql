@@ -40,10 +40,7 @@ remembered as (
 
     select
         customer_days.*,
-        unnest(range(
-            greatest(customer_days.day, (select min(snapshot_days.day) from snapshot_days)),
-            least(customer_days.day + {{ memory_days }}, (select max(snapshot_days.day) from snapshot_days)) + 1
-        )) as snapshot_day
+        {{ remembering_days('customer_days.day', memory_days) }} as snapshot_day
     from customer_days
 
 ),

@@ -23,6 +23,9 @@ with transactions as (
 label_changes as (
 
     select * from {{ ref('int_labels__changes') }}
+    {%- if is_incremental() %}
+    where transaction_id in (select transactions.transaction_id from transactions)
+    {%- endif %}
 
 ),
 
