@@ -49,8 +49,19 @@ events: Final = Table(
     Column("ingested_us", BigInteger, nullable=False),
     Column("source", Text, nullable=False),
     Column("content_hash", LargeBinary),
-    Index("events_by_customer", "customer_id", "event_us"),
-    Index("events_by_merchant", "merchant_id", "event_us"),
+    # Each holds what windows look at: an entity's events lie side by side, however many others there are.
+    Index(
+        "events_of_customer",
+        "customer_id",
+        "event_us",
+        "merchant_id",
+        "amount_minor",
+        "category",
+        "country",
+        "latitude_e6",
+        "longitude_e6",
+    ),
+    Index("events_of_merchant", "merchant_id", "event_us", "customer_id", "amount_minor"),
     Index("events_by_time", "event_us"),
 )
 """One row per transaction that is known live; `content_hash` is null for rows from the warehouse."""
