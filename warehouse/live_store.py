@@ -56,6 +56,8 @@ class LiveStore:
         with self._engine.durable() as connection:
             self._engine.wait_for_turn(connection)
             metadata.create_all(connection)
+            for index in events.indexes:  # a store that was made before an index was thought of
+                index.create(connection, checkfirst=True)
             present = set(connection.execute(select(heads.c.name)).scalars())
             names = (
                 Head.ARRIVAL,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -239,3 +239,18 @@ def test_windows_are_read_from_an_index(tmp_path: Path) -> None:
         == 1
     )
     assert not any(step.startswith("SCAN") and "SCALAR" not in step for step in steps), steps
+
+
+def test_an_older_store_gets_the_indexes_that_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "live.db"
+    with open_store(f"sqlite:///{path}"):
+        pass
+    names = "select name from sqlite_master where type = 'index' and sql is not null order by name"
+    with closing(sqlite3.connect(path)) as connection:
+        made = connection.execute(names).fetchall()
+        connection.execute("drop index events_of_customer")
+        connection.commit()
+    with open_store(f"sqlite:///{path}"):
+        pass
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute(names).fetchall() == made
