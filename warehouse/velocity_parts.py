@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -149,7 +150,9 @@ def write_parts(
             parts, folder / f"{number:06d}.parquet", compression="none", use_dictionary=["transaction_id"]
         )
         rows += parts.num_rows
+        del parts
         history.forget(end_us - spec.horizon_us)
+        pa.default_memory_pool().release_unused()
     if not rows:
         pq.write_table(_empty(spec), folder / "000000.parquet")
     return rows
@@ -196,40 +199,29 @@ class _Grouped:
         return self._history.valid(column, self._first)[self.order]
 
 
-@dataclass(frozen=True)
-class _Windows:
-    """The bounds of one window of each row that is asked for."""
-
-    rows: _Grouped
-    lo: Int64s
-    hi: Int64s
-
-    def total(self, values: Int64s) -> Int64s:
-        """Sum over each window: a difference of running sums, exact even where those wrap around."""
-        running = np.concatenate([np.zeros(1, np.int64), np.cumsum(values)])
-        total: Int64s = running[self.hi] - running[self.lo]
-        return total
-
-
 def _entity_parts(
     history: History, keys: Sequence[str], parts: Sequence[Part], from_us: int
 ) -> dict[str, pa.Array]:
     horizon_us = max(part.window_us for part in parts)
     rows = _Grouped(history, keys, int(np.searchsorted(history.times, from_us - horizon_us)), from_us)
+    bounds = {
+        window_us: kernels.window_bounds(rows.starts, rows.known, rows.times, rows.asked, window_us)
+        for window_us in {part.window_us for part in parts}
+    }
 
-    def computed(window_us: int) -> dict[str, pa.Array]:
-        lo, hi = kernels.window_bounds(rows.starts, rows.known, rows.times, rows.asked, window_us)
-        windows = _Windows(rows, lo, hi)
+    def computed(kind: tuple[str, str]) -> dict[str, pa.Array]:
+        name, column = kind
+        answer = _LOOPS[name](rows, column)
         return {
-            part.name: _in_row_order(rows.places, *_LOOPS[part.part](windows, part.column))
+            part.name: _in_row_order(rows.places, *answer(*bounds[part.window_us]))
             for part in parts
-            if part.window_us == window_us
+            if (part.part, part.column) == kind
         }
 
     # The loops hold no lock of Python's: each core has one to run.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        lengths = sorted({part.window_us for part in parts}, reverse=True)  # the longest has most to do
-        return {name: column for found in pool.map(computed, lengths) for name, column in found.items()}
+        kinds = dict.fromkeys((part.part, part.column) for part in parts)
+        return {name: column for found in pool.map(computed, kinds) for name, column in found.items()}
 
 
 def _in_row_order(places: Int64s, values: Int64s, present: Bools | None) -> pa.Array:
@@ -242,51 +234,61 @@ def _in_row_order(places: Int64s, values: Int64s, present: Bools | None) -> pa.A
     return pa.array(placed, mask=missing)
 
 
-Loop = Callable[[_Windows, str], tuple[Int64s, Bools | None]]
-"""Values of a part, and where it has one; None: everywhere."""
+Answer = Callable[[Int64s, Int64s], tuple[Int64s, Bools | None]]
+"""Values of a part in windows with the bounds ``lo`` and ``hi``, and where it has one; None: everywhere."""
+
+Loop = Callable[[_Grouped, str], Answer]
+"""Looks at a column once, for all windows."""
 
 
-def _count(windows: _Windows, column: str) -> tuple[Int64s, None]:
-    return windows.total(windows.rows.valid(column).astype(np.int64)), None
+def _running(values: npt.NDArray[Any]) -> Int64s:
+    """Return the sums of all values before each place: exact in differences even where they wrap around."""
+    running = np.zeros(len(values) + 1, np.int64)
+    np.cumsum(values, out=running[1:])
+    return running
+
+
+def _count(rows: _Grouped, column: str) -> Answer:
+    running = _running(rows.valid(column))
+    return lambda lo, hi: (running[hi] - running[lo], None)
 
 
 def _summed(limb: Callable[[Int64s], Int64s]) -> Loop:
-    def loop(windows: _Windows, column: str) -> tuple[Int64s, Bools]:
-        count, _ = _count(windows, column)
-        # A missing value is 0, and so are its limbs.
-        return windows.total(limb(windows.rows.values(column))), count > 0
+    def loop(rows: _Grouped, column: str) -> Answer:
+        running = _running(limb(rows.values(column)))  # a missing value is 0, and so are its limbs
+        counted = _running(rows.valid(column))
+        return lambda lo, hi: (running[hi] - running[lo], counted[hi] > counted[lo])
 
     return loop
 
 
-def _max(windows: _Windows, column: str) -> tuple[Int64s, Bools]:
-    values, valid = windows.rows.values(column), windows.rows.valid(column)
-    found: tuple[Int64s, Bools] = kernels.window_max(values, valid, windows.lo, windows.hi)
-    return found
+def _max(rows: _Grouped, column: str) -> Answer:
+    values, valid = rows.values(column), rows.valid(column)
+    return lambda lo, hi: kernels.window_max(values, valid, lo, hi)
 
 
-def _distinct(windows: _Windows, column: str) -> tuple[Int64s, None]:
-    codes, size = windows.rows.codes(column)
-    return kernels.window_distinct(codes, size, windows.lo, windows.hi), None
+def _distinct(rows: _Grouped, column: str) -> Answer:
+    codes, size = rows.codes(column)
+    return lambda lo, hi: (kernels.window_distinct(codes, size, lo, hi), None)
 
 
-def _last(windows: _Windows, column: str) -> tuple[Int64s, Bools]:
-    values, _, present = _latest(windows, column)
-    return values, present
+def _last(rows: _Grouped, column: str) -> Answer:
+    return _latest(rows, column, lambda latest, best: best)
 
 
-def _last_us(windows: _Windows, column: str) -> tuple[Int64s, Bools]:
-    _, times, present = _latest(windows, column)
-    return times, present
+def _last_us(rows: _Grouped, column: str) -> Answer:
+    return _latest(rows, column, lambda latest, best: rows.times[latest])
 
 
-def _latest(windows: _Windows, column: str) -> tuple[Int64s, Int64s, Bools]:
-    """Return the latest valid value of each window (the larger at a tie), its time, whether there is one."""
-    rows = windows.rows
+def _latest(rows: _Grouped, column: str, told: Callable[[Int64s, Int64s], Int64s]) -> Answer:
+    """Answer with what is told of the latest valid value of each window (the larger at a tie)."""
     latest, best = kernels.latest_valid(rows.values(column), rows.valid(column), rows.starts, rows.times)
-    newest = windows.hi - 1
-    present = (windows.hi > windows.lo) & (latest[newest] >= windows.lo)
-    return best[newest], rows.times[latest[newest]], present
+
+    def answer(lo: Int64s, hi: Int64s) -> tuple[Int64s, Bools]:
+        row = latest[hi - 1]
+        return told(row, best[hi - 1]), (hi > lo) & (row >= lo)
+
+    return answer
 
 
 _LOOPS: Final[Mapping[str, Loop]] = {
