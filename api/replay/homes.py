@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from api.clients import create_api_key
 from api.clock import now_us
 from api.settings import ApiSettings
+from warehouse.errors import BusyError
 from warehouse.live_store import LiveStore
 from warehouse.settings import Settings
+
+
+@contextmanager
+def only_replay(settings: Settings) -> Iterator[None]:
+    """Let one replay of a home run at a time: the next one erases what the last one made.
+
+    Raises
+    ------
+    BusyError
+        When another process replays this home.
+    """
+    settings.home.mkdir(parents=True, exist_ok=True)
+    with (settings.home / ".replay.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusyError(
+                f"another replay of {settings.home} is running: this one would erase its homes, "
+                "start it again when that one has ended"
+            ) from None
+        yield
 
 
 def fresh_home(settings: Settings, folder: Path) -> Settings:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from api.replay.comparison import Comparison, compare_derived, compare_with_warehouse, dbt_features
+from api.replay.homes import only_replay
 from api.replay.lateness import Explanation, explain
 from api.replay.oracle import arrived_events, compare_with_oracle
 from api.replay.records import USED_FILE, Recorded, write_used
@@ -89,11 +90,13 @@ def replay(
     InputError
         When there is nothing to replay, or nothing before it.
     OperationError
-        When a stage fails. Values that differ are no error here: see `ReplayOutcome`.
+        When a stage fails, or another replay of this home is running. Values that differ are no error here:
+        see `ReplayOutcome`.
     """
     stages = Stages(announce)
-    replayed = send_history(settings, options, stages=stages, progress=progress)
-    return prove(replayed, stages=stages)
+    with only_replay(settings):
+        replayed = send_history(settings, options, stages=stages, progress=progress)
+        return prove(replayed, stages=stages)
 
 
 def prove(replayed: Replayed, *, stages: Stages) -> ReplayOutcome:
