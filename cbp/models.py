@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import click
-from rich.table import Table
+from rich.table import Column, Table
 
 from cbp.terminal import console, figure, instant, stage_bar, time_option
 from warehouse.settings import Settings
@@ -150,10 +150,11 @@ def list_models(settings: Settings) -> None:
     """
     from ml.registry import list_bundles
 
-    table = Table("bundle", "trained until", "AUC ROC", "average precision", "hash", "")
-    for entry in list_bundles(settings):
+    entries = list_bundles(settings)
+    table = Table(Column("bundle", no_wrap=True), "trained until", "AUC ROC", "average precision", "hash", "")
+    for entry in entries:
         if entry.bundle is None:
-            table.add_row(entry.reference, "", "", "", "", f"[red]{entry.problem}[/]")
+            table.add_row(entry.reference, "", "", "", "", "[red]refused[/]")
             continue
         manifest = entry.bundle.manifest
         table.add_row(
@@ -165,6 +166,9 @@ def list_models(settings: Settings) -> None:
             "promoted" if entry.is_promoted else "",
         )
     console.print(table)
+    for entry in entries:
+        if entry.problem is not None:
+            console.print(f"[red]{entry.reference}[/]: {entry.problem}", highlight=False, soft_wrap=True)
 
 
 @models_group.command()
