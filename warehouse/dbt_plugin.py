@@ -25,7 +25,13 @@ from warehouse.landing import ensure_landing
 from warehouse.segments import ensure_segments
 from warehouse.settings import Settings
 
-_DECISIVE: Final = ("feature_files.py", "velocity_history.py", "velocity_parts.py", "window_kernels.py")
+_DECISIVE: Final = (
+    "feature_files.py",
+    "velocity_history.py",
+    "velocity_loops.py",
+    "velocity_parts.py",
+    "window_kernels.py",
+)
 
 
 class Plugin(BasePlugin):

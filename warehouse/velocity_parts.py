@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,19 +19,17 @@ from typing import Any, Final
 
 import duckdb
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from warehouse import window_kernels as kernels
 from warehouse.errors import CbpError
 from warehouse.velocity_history import History, int64
-from warehouse.window_kernels import Bools, Codes, Int64s
+from warehouse.velocity_loops import LOOPS, Grouped
+from warehouse.window_kernels import Bools, Int64s
 
 ROWS_PER_SLICE: Final = 400_000
 _CARRIED: Final = ("transaction_id", "event_us", "place")
-_LIMB: Final = 20
-_LOW_MASK: Final = (1 << _LIMB) - 1
 
 
 class UnknownPartError(CbpError):
@@ -74,9 +72,9 @@ class PartSpec:
             Names a part that has no compiled loop.
         """
         parts = tuple(Part(**part) for part in values["parts"])
-        unknown = sorted({part.part for part in parts} - set(_LOOPS))
+        unknown = sorted({part.part for part in parts} - set(LOOPS))
         if unknown:
-            raise UnknownPartError(f"expected parts among {sorted(_LOOPS)}, got {unknown}")
+            raise UnknownPartError(f"expected parts among {sorted(LOOPS)}, got {unknown}")
         return cls({name: tuple(keys) for name, keys in values["entities"].items()}, parts)
 
     @property
@@ -168,42 +166,11 @@ def compute_parts(history: History, spec: PartSpec, *, from_us: int) -> dict[str
     return {part.name: columns[part.name] for part in spec.parts}
 
 
-class _Grouped:
-    """Rows that an entity's windows can see, grouped by key."""
-
-    def __init__(self, history: History, keys: Sequence[str], first: int, from_us: int) -> None:
-        self._history, self._first = history, first
-        times = history.times[first:]
-        self.known: Bools = np.ones(len(times), np.bool_)
-        order: Int64s = np.arange(len(times))
-        for key in reversed(keys):  # by the last key first: grouping keeps the order within a group
-            codes = history.codes(key, first)
-            self.known &= codes >= 0
-            order = order[kernels.group_rows(codes[order], history.size(key))]
-        is_first = np.ones(len(times), np.bool_)
-        if len(times):
-            is_first[1:] = np.any([np.diff(history.codes(key, first)[order]) != 0 for key in keys], axis=0)
-        self.order, self.known, self.times = order, self.known[order], times[order]
-        self.starts: Int64s = np.maximum.accumulate(np.where(is_first, np.arange(len(times)), 0))
-        kept = int(np.searchsorted(times, from_us))
-        self.asked = np.flatnonzero(order >= kept)
-        self.places = order[self.asked] - kept
-
-    def codes(self, column: str) -> tuple[Codes, int]:
-        return self._history.codes(column, self._first)[self.order], self._history.size(column)
-
-    def values(self, column: str) -> Int64s:
-        return self._history.values(column, self._first)[self.order]
-
-    def valid(self, column: str) -> Bools:
-        return self._history.valid(column, self._first)[self.order]
-
-
 def _entity_parts(
     history: History, keys: Sequence[str], parts: Sequence[Part], from_us: int
 ) -> dict[str, pa.Array]:
     horizon_us = max(part.window_us for part in parts)
-    rows = _Grouped(history, keys, int(np.searchsorted(history.times, from_us - horizon_us)), from_us)
+    rows = Grouped(history, keys, int(np.searchsorted(history.times, from_us - horizon_us)), from_us)
     bounds = {
         window_us: kernels.window_bounds(rows.starts, rows.known, rows.times, rows.asked, window_us)
         for window_us in {part.window_us for part in parts}
@@ -211,7 +178,7 @@ def _entity_parts(
 
     def computed(kind: tuple[str, str]) -> dict[str, pa.Array]:
         name, column = kind
-        answer = _LOOPS[name](rows, column)
+        answer = LOOPS[name](rows, column)
         return {
             part.name: _in_row_order(rows.places, *answer(*bounds[part.window_us]))
             for part in parts
@@ -232,76 +199,6 @@ def _in_row_order(places: Int64s, values: Int64s, present: Bools | None) -> pa.A
     missing = np.empty(len(places), dtype=np.bool_)
     missing[places] = ~present
     return pa.array(placed, mask=missing)
-
-
-Answer = Callable[[Int64s, Int64s], tuple[Int64s, Bools | None]]
-"""Values of a part in windows with the bounds ``lo`` and ``hi``, and where it has one; None: everywhere."""
-
-Loop = Callable[[_Grouped, str], Answer]
-"""Looks at a column once, for all windows."""
-
-
-def _running(values: npt.NDArray[Any]) -> Int64s:
-    """Return the sums of all values before each place: exact in differences even where they wrap around."""
-    running = np.zeros(len(values) + 1, np.int64)
-    np.cumsum(values, out=running[1:])
-    return running
-
-
-def _count(rows: _Grouped, column: str) -> Answer:
-    running = _running(rows.valid(column))
-    return lambda lo, hi: (running[hi] - running[lo], None)
-
-
-def _summed(limb: Callable[[Int64s], Int64s]) -> Loop:
-    def loop(rows: _Grouped, column: str) -> Answer:
-        running = _running(limb(rows.values(column)))  # a missing value is 0, and so are its limbs
-        counted = _running(rows.valid(column))
-        return lambda lo, hi: (running[hi] - running[lo], counted[hi] > counted[lo])
-
-    return loop
-
-
-def _max(rows: _Grouped, column: str) -> Answer:
-    values, valid = rows.values(column), rows.valid(column)
-    return lambda lo, hi: kernels.window_max(values, valid, lo, hi)
-
-
-def _distinct(rows: _Grouped, column: str) -> Answer:
-    codes, size = rows.codes(column)
-    return lambda lo, hi: (kernels.window_distinct(codes, size, lo, hi), None)
-
-
-def _last(rows: _Grouped, column: str) -> Answer:
-    return _latest(rows, column, lambda latest, best: best)
-
-
-def _last_us(rows: _Grouped, column: str) -> Answer:
-    return _latest(rows, column, lambda latest, best: rows.times[latest])
-
-
-def _latest(rows: _Grouped, column: str, told: Callable[[Int64s, Int64s], Int64s]) -> Answer:
-    """Answer with what is told of the latest valid value of each window (the larger at a tie)."""
-    latest, best = kernels.latest_valid(rows.values(column), rows.valid(column), rows.starts, rows.times)
-
-    def answer(lo: Int64s, hi: Int64s) -> tuple[Int64s, Bools]:
-        row = latest[hi - 1]
-        return told(row, best[hi - 1]), (hi > lo) & (row >= lo)
-
-    return answer
-
-
-_LOOPS: Final[Mapping[str, Loop]] = {
-    "count": _count,
-    "sum": _summed(lambda values: values),
-    "max": _max,
-    "distinct": _distinct,
-    "squares_high": _summed(lambda values: (values >> _LIMB) * (values >> _LIMB)),
-    "squares_middle": _summed(lambda values: (values >> _LIMB) * (values & _LOW_MASK)),
-    "squares_low": _summed(lambda values: (values & _LOW_MASK) * (values & _LOW_MASK)),
-    "last": _last,
-    "last_us": _last_us,
-}
 
 
 def _slices(

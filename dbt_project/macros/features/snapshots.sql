@@ -29,8 +29,3 @@
 {% macro counts_from(day) -%}
     {{ timestamp_of('(' ~ day ~ ' + 1) * ' ~ day_us() ~ ' + ' ~ window_us(var('profile_lag'))) }}
 {%- endmacro %}
-
-{# The frame of a window of whole days that ends with the snapshot's day. #}
-{% macro days_frame(window) -%}
-    range between {{ window_days(window) - 1 }} preceding and current row
-{%- endmacro %}
