@@ -14,7 +14,6 @@ Rules
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,6 +22,7 @@ from typing import Final
 
 from api.audit_chain import ChainChecker, Finding
 from api.audit_record import AuditError, AuditKeys, SealedRecord, parse_record
+from warehouse.file_locks import locked
 from warehouse.live_decisions import AuditHead
 
 __all__ = [
@@ -127,9 +127,7 @@ def segments(log: Path) -> list[Path]:
 @contextmanager
 def locked_log(log: Path) -> Iterator[None]:
     """Wait for the right to change a log's files, and hold it; between processes and threads."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.with_name(f"{log.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(log.with_name(f"{log.name}.lock")):
         yield
 
 

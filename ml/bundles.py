@@ -14,12 +14,11 @@ bytes that it parses. The hash of the manifest stands for the whole bundle; ``cu
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +26,7 @@ from typing import Any, Final
 from ml.bundle_files import read_regular, sync_folder, write_durably
 from ml.errors import BundleError
 from ml.manifest import MANIFEST_FILE, Manifest, canonical_json, parse_json, parse_manifest
+from warehouse.file_locks import locked
 from warehouse.settings import Settings
 
 CURRENT_FILE: Final = "current.json"
@@ -286,11 +286,5 @@ def _rename_into_place(incoming: Path, target: Path) -> None:
     sync_folder(target.parent)
 
 
-@contextlib.contextmanager
-def _promotion_lock(models_dir: Path) -> Iterator[None]:
-    descriptor = os.open(models_dir / ".promotion.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+def _promotion_lock(models_dir: Path) -> contextlib.AbstractContextManager[None]:
+    return locked(models_dir / ".promotion.lock")

@@ -5,7 +5,6 @@ Training and scoring share a feature service's name and nothing else of Feast.
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -22,6 +21,7 @@ from feature_repo.repository import build_repository
 from ml.online_features import FRAUD_SCORING, FeatureValue, OnlineReader, OnlineRow, service_views
 from warehouse.asof_join import open_engine
 from warehouse.errors import InputError, StoreError
+from warehouse.file_locks import locked
 from warehouse.microseconds import from_us
 from warehouse.settings import PROJECT_ROOT, Settings
 
@@ -249,9 +249,7 @@ class _Counter:
 @contextmanager
 def _locked(settings: Settings) -> Iterator[None]:
     """Let one process at a time change the registry: Feast's file registry keeps the last writer's copy."""
-    settings.feast_dir.mkdir(parents=True, exist_ok=True)
-    with (settings.feast_dir / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(settings.feast_dir / ".lock"):
         yield
 
 

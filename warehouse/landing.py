@@ -13,13 +13,11 @@ wins. Readers need no lock: a folder is either absent or whole.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,13 +33,13 @@ from warehouse.canonical import (
     REPORT_FILE,
     TRANSACTIONS_FILE,
 )
-from warehouse.errors import BusyError, InputError, StoreError
+from warehouse.errors import InputError, StoreError
+from warehouse.file_locks import locked
 from warehouse.settings import Settings
 
 SCHEMA_BATCH: Final = "000000-schema"
 _BATCH_NAME = re.compile(r"(\d{6,})-(.+)", re.ASCII)
 _ALLOWED_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,119}", re.ASCII)
-_POLL_SECONDS: Final = 0.05
 
 # flock belongs to an open file: a thread that holds it would wait for itself, so it counts its depth instead.
 _held = threading.local()
@@ -119,15 +117,14 @@ def landing_lock(settings: Settings, *, timeout_seconds: float = 600.0) -> Itera
             depths[key] -= 1
         return
     work_folder(settings).mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(settings.landing_dir / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        _wait_for_lock(descriptor, key, timeout_seconds)
+    busy = f"{key} has been locked by another run for {timeout_seconds:g} s: retry when it ended"
+    with locked(settings.landing_dir / ".lock", timeout_seconds=timeout_seconds, busy=busy):
         depths[key] = 1
-        _clear_work_folder(settings)
-        yield
-    finally:
-        depths.pop(key, None)
-        os.close(descriptor)
+        try:
+            _clear_work_folder(settings)
+            yield
+        finally:
+            depths.pop(key)
 
 
 def publish_batch(settings: Settings, name: str, *, write: Callable[[Path], None]) -> str | None:
@@ -210,21 +207,6 @@ def _read_report(batch: Path) -> dict[str, Any]:
     if not isinstance(report, dict):
         raise StoreError(f"{batch.name}/{REPORT_FILE} must hold a JSON object: restore that batch")
     return report
-
-
-def _wait_for_lock(descriptor: int, landing: str, timeout_seconds: float) -> None:
-    deadline = time.monotonic() + timeout_seconds
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                raise BusyError(
-                    f"{landing} has been locked by another run for {timeout_seconds:g} s: retry when it ended"
-                ) from None
-            time.sleep(_POLL_SECONDS)
-        else:
-            return
 
 
 def _clear_work_folder(settings: Settings) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -12,7 +11,7 @@ from pathlib import Path
 from api.clients import create_api_key
 from api.clock import now_us
 from api.settings import ApiSettings
-from warehouse.errors import BusyError
+from warehouse.file_locks import locked
 from warehouse.live_store import LiveStore
 from warehouse.settings import Settings
 
@@ -26,16 +25,17 @@ def only_replay(settings: Settings) -> Iterator[None]:
     BusyError
         When another process replays this home.
     """
-    settings.home.mkdir(parents=True, exist_ok=True)
-    with (settings.home / ".replay.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BusyError(
-                f"another replay of {settings.home} is running: this one would erase its homes, "
-                "start it again when that one has ended"
-            ) from None
+    busy = (
+        f"another replay of {settings.home} is running: this one would erase its homes, "
+        "start it again when that one has ended"
+    )
+    with locked(replay_folder(settings) / ".lock", timeout_seconds=0.0, busy=busy):
         yield
+
+
+def replay_folder(settings: Settings) -> Path:
+    """Return where a replay's homes are, and all else that it makes but its reports."""
+    return settings.home / "replay"
 
 
 def fresh_home(settings: Settings, folder: Path) -> Settings:

@@ -23,7 +23,7 @@ from pathlib import Path
 from api.clock import now_us
 from api.replay.client import ScoringClient
 from api.replay.freshness import FreshnessProbe
-from api.replay.homes import api_settings, create_scorer, fresh_home
+from api.replay.homes import api_settings, create_scorer, fresh_home, replay_folder
 from api.replay.sending import Progress, Sent, daily_instants, send
 from api.replay.server import running_server
 from api.replay.stages import Stages
@@ -121,10 +121,9 @@ def send_history(
     OperationError
         When a stage fails.
     """
-    folder = settings.home / "replay"
+    folder = replay_folder(settings)
     with stages("read the landing"):
         stream = read_stream(settings, from_us=options.from_us, to_us=options.to_us)
-        shutil.rmtree(folder, ignore_errors=True)
     with stages("build the home that never serves"):
         untouched = fresh_home(settings, folder / "never-served")
         stream.land(untouched)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from feature_home import make_settings
 
 from ml import features
 from warehouse.building import build
+from warehouse.file_locks import locked
 from warehouse.ingest import ingest
 from warehouse.settings import Settings
 from warehouse.simulate import simulate
@@ -21,8 +21,7 @@ from warehouse.simulate import simulate
 def copy_of_world(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Settings]:
     """Give out copies of a home of 50 days of 150 customers, built and registered; nothing is trained."""
     world = make_settings(shared_folder / "world")
-    with (shared_folder / "world.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(shared_folder / "world.lock"):
         if not world.published_file.exists():
             world.create_folders()
             raw = world.home.parent / "payments.parquet"
