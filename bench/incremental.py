@@ -15,10 +15,10 @@ from bench.measuring import describe_versions
 from bench.pairs import Pairs
 from bench.reporting import Row, write_report
 from warehouse.landing import list_batches
+from warehouse.microseconds import DAY_US
 from warehouse.settings import Settings
 
 PAIRS = 5
-DAY_US = 86_400_000_000
 COMMAND = "make bench NAME=incremental"
 
 

@@ -28,7 +28,8 @@ from ml.protocols import TEST, TRAIN
 from ml.report_files import write_csv, write_json
 from ml.training import TrainingProgress, chosen_protocol
 from ml.training_data import TrainingData, read_training_data
-from ml.windows import DAY_US, HANDBOOK_TRAIN_START, time_text
+from ml.windows import HANDBOOK_TRAIN_START, time_text
+from warehouse.microseconds import DAY_US
 from warehouse.settings import Settings
 
 REPORT_NAME: Final = "ablation"

@@ -14,8 +14,8 @@ from feature_repo.manifest import FeatureModel, read_feature_models
 from ml.errors import TrainingDataError
 from ml.matrix import column_to_float64
 from ml.profile_space import Matrix
-from ml.windows import DAY_US, time_text
-from warehouse.microseconds import to_us
+from ml.windows import time_text
+from warehouse.microseconds import DAY_US, to_us
 from warehouse.settings import Settings
 
 PROFILE_VIEW: Final = "customer_profile"

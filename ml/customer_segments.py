@@ -21,7 +21,8 @@ from ml.customer_profiles import CustomerProfiles, ProfileReader, without_repeat
 from ml.errors import TrainingDataError
 from ml.profile_space import Matrix
 from ml.projections import PROJECTIONS, project
-from ml.windows import DAY_US, time_text
+from ml.windows import time_text
+from warehouse.microseconds import DAY_US
 from warehouse.segments import SEGMENT_SCHEMA, read_segments, write_segments
 from warehouse.settings import Settings
 

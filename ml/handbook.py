@@ -38,7 +38,8 @@ from ml.metrics import Evaluation, evaluate_scores
 from ml.report_files import write_json
 from ml.supervised import CLASSIFIERS
 from ml.training import TrainingProgress, chosen_protocol
-from ml.windows import DAY_US, HANDBOOK_TRAIN_START
+from ml.windows import HANDBOOK_TRAIN_START
+from warehouse.microseconds import DAY_US
 from warehouse.settings import Settings
 
 PROTOCOL: Final = "handbook"

@@ -18,7 +18,8 @@ from ml.manifest import FeatureSpec
 from ml.matrix import Float32Matrix, column_to_float64
 from ml.protocols import TEST, TRAIN, select_rows
 from ml.training_data import TRANSACTIONS, join_features, open_published
-from ml.windows import DAY_US, Windows, handbook_windows
+from ml.windows import Windows, handbook_windows
+from warehouse.microseconds import DAY_US
 from warehouse.settings import Settings
 
 # Before, profiles and merchants have too little behind them to learn from.

@@ -30,8 +30,9 @@ import duckdb
 import pyarrow as pa
 
 from ml.errors import TrainingDataError
-from ml.windows import DAY_US, NO_LIMIT, Windows, handbook_windows, latest_windows, share_windows, time_text
+from ml.windows import NO_LIMIT, Windows, handbook_windows, latest_windows, share_windows, time_text
 from warehouse.errors import MappingError
+from warehouse.microseconds import DAY_US
 
 TRAIN: Final = "train"
 CALIBRATION: Final = "calibration"

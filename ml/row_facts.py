@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml.windows import DAY_US
+from warehouse.microseconds import DAY_US
 
 NEW_CUSTOMER_TRANSACTIONS = 10
 """A customer with fewer transactions before a row is new to us at that row."""

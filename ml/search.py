@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score
 
 from ml.errors import TrainingDataError
 from ml.matrix import Float32Matrix
-from ml.windows import DAY_US
+from warehouse.microseconds import DAY_US
 
 SearchProgress = Callable[[int, int], None]
 """Called with how many fits are done and how many there are."""

@@ -14,7 +14,7 @@ from ml.hybrid import HybridFraudPipeline
 from ml.protocols import CALIBRATION, TRAIN
 from ml.thresholds import Thresholds, threshold_for_budget, threshold_for_precision
 from ml.training_data import TrainingData
-from ml.windows import DAY_US
+from warehouse.microseconds import DAY_US
 
 _DECLINE_PRECISION: Final = 0.95
 _FIT_SHARE: Final = 0.8

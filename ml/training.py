@@ -19,8 +19,8 @@ from ml.search import draw_settings, search, time_folds
 from ml.threshold_choice import choose_thresholds
 from ml.thresholds import Thresholds
 from ml.training_data import TrainingData, read_training_data
-from ml.windows import DAY_US
 from warehouse.landing import list_batches
+from warehouse.microseconds import DAY_US
 from warehouse.settings import Settings
 
 TrainingProgress = Callable[[str, int, int], None]

@@ -11,7 +11,7 @@ import duckdb
 
 from ml.errors import TrainingDataError
 from warehouse.errors import MappingError
-from warehouse.microseconds import DAY_US as DAY_US
+from warehouse.microseconds import DAY_US
 
 NO_LIMIT: Final = 2**63 - 1
 # A day's labels are complete when this share of the usual share of labelled rows is known.

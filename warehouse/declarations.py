@@ -7,9 +7,10 @@ from typing import Any, Final
 
 import yaml
 
+from warehouse.microseconds import DAY_US
 from warehouse.settings import PROJECT_ROOT
 
-_UNIT_US: Final = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
+_UNIT_US: Final = {"m": 60_000_000, "h": 3_600_000_000, "d": DAY_US}
 
 
 @dataclass(frozen=True)

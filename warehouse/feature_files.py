@@ -24,11 +24,12 @@ from typing import Final
 import duckdb
 
 from warehouse.asof_join import literal
+from warehouse.microseconds import DAY_US
 
 VERSIONS: Final = ".versions"
 _FORMAT: Final = 1
 """Part of each file's name: raised when the same rows are written in another way."""
-_WEEK_US: Final = 7 * 86_400_000_000
+_WEEK_US: Final = 7 * DAY_US
 _EPOCH: Final = date(1970, 1, 1)
 _KEPT_VERSIONS: Final = 2
 

@@ -15,10 +15,11 @@ from warehouse.canonical import PLAIN_FIELDS, SOURCE_API, TRANSACTION_SCHEMA
 from warehouse.live_engine import LiveEngine
 from warehouse.live_events import attributes_json
 from warehouse.live_schema import Head, decisions, events, heads
+from warehouse.microseconds import DAY_US
 
 SOURCE_WAREHOUSE: Final = "warehouse"
-ALLOWED_LATENESS_US: Final = 7 * 86_400_000_000
-DECISION_RETENTION_US: Final = 400 * 86_400_000_000
+ALLOWED_LATENESS_US: Final = 7 * DAY_US
+DECISION_RETENTION_US: Final = 400 * DAY_US
 _ROWS_PER_COMMIT: Final = 50_000
 
 _PLAIN_COLUMNS: Final = (*PLAIN_FIELDS, "ingested_us")

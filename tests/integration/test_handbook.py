@@ -27,9 +27,9 @@ from ml.handbook import (
     evaluate_handbook,
 )
 from ml.handbook_data import HandbookData, read_handbook
-from ml.windows import DAY_US
 from warehouse.building import build
 from warehouse.ingest import ingest
+from warehouse.microseconds import DAY_US
 from warehouse.settings import Settings
 from warehouse.simulate import simulate
 

@@ -12,8 +12,8 @@ import pytest
 
 from ml.errors import TrainingDataError
 from ml.protocols import Split, split_rows
-from ml.windows import DAY_US
 from warehouse.errors import MappingError
+from warehouse.microseconds import DAY_US
 
 HANDBOOK = Path(__file__).resolve().parents[3] / "shared" / "data" / "handbook_transactions.parquet"
 LATEST = {"name": "latest"}

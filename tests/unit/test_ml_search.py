@@ -13,7 +13,7 @@ from ml.errors import TrainingDataError
 from ml.model_suite import SUITE, make_model, search_space
 from ml.search import SPACES, SearchResult, Trial, draw_settings, search, time_folds
 from ml.supervised import CLASSIFIERS, LogisticClassifier
-from ml.windows import DAY_US
+from warehouse.microseconds import DAY_US
 
 
 @settings(deadline=None)

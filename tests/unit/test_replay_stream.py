@@ -12,10 +12,10 @@ import pytest
 
 from api.replay.sending import Pace, daily_instants
 from api.replay.stream import Stream, in_sample, read_stream
-from ml.windows import DAY_US
 from warehouse.canonical import LABEL_SCHEMA, TRANSACTION_SCHEMA
 from warehouse.errors import InputError
 from warehouse.landing import publish_batch
+from warehouse.microseconds import DAY_US
 from warehouse.settings import Settings
 
 MONDAY_US = 17_623 * DAY_US
