@@ -151,7 +151,8 @@ def list_models(settings: Settings) -> None:
     from ml.registry import list_bundles
 
     entries = list_bundles(settings)
-    table = Table(Column("bundle", no_wrap=True), "trained until", "AUC ROC", "average precision", "hash", "")
+    name, state = Column("bundle", no_wrap=True), Column("", no_wrap=True)
+    table = Table(name, "trained until", "AUC ROC", "average precision", "hash", state)
     for entry in entries:
         if entry.bundle is None:
             table.add_row(entry.reference, "", "", "", "", "[red]refused[/]")
