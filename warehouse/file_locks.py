@@ -33,7 +33,7 @@ def locked(path: Path, *, timeout_seconds: float | None = None, busy: str = "") 
         When another process or thread holds the lock for longer than that.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
+    with path.open("a") as lock:
         if timeout_seconds is None:
             fcntl.flock(lock, fcntl.LOCK_EX)
         else:
