@@ -71,7 +71,7 @@ def evaluate(
     for name, value in (
         ("AUC ROC", "auc_roc"),
         ("average precision", "average_precision"),
-        ("CP@100", "card_precision"),
+        ("CP@100", "card_precision_at_100"),
     ):
         interval = intervals.get(value)
         between = "" if interval is None else f"{interval['low']:.3f} to {interval['high']:.3f}"
@@ -169,7 +169,11 @@ def cluster(
 @click.option("--protocol", help="How time is split; by default what the newest batch's mapping says.")
 @click.option("--history-days", type=int, help="How many days train; the test stays the same.")
 @time_option("--as-of", "Labels known later do not exist")
-@click.option("--weeks", default=3, show_default=True, help="Weeks to test on, each before the other.")
+@click.option(
+    "--weeks",
+    type=click.IntRange(1),
+    help="Weeks to test on, each before the other; by default 3, and 1 where the protocol has one split.",
+)
 @click.option("--seeds", default=2, show_default=True, help="Fits of each variant a week.")
 @click.option("--classifier", default="lightgbm", show_default=True, help="What stands behind the parts.")
 @click.pass_obj
@@ -178,7 +182,7 @@ def ablate(
     protocol: str | None,
     history_days: int | None,
     as_of_us: int | None,
-    weeks: int,
+    weeks: int | None,
     seeds: int,
     classifier: str,
 ) -> None:

@@ -40,6 +40,7 @@ _FIGURES: Final = {
     "card_precision": "CP@100",
 }
 _WEEK_DAYS: Final = 7
+_WEEKS: Final = 3
 _WINDOWED: Final = re.compile(r"_\d+[mhd]$")
 _SNAPSHOTS: Final = re.compile(r"(profile|merchant_risk|category_risk|segment)_")
 
@@ -160,7 +161,7 @@ def run_ablation(
     protocol: str | None = None,
     history_days: int | None = None,
     as_of_us: int | None = None,
-    weeks: int = 3,
+    weeks: int | None = None,
     seeds: int = 2,
     classifier: str = "lightgbm",
     progress: TrainingProgress = lambda what, done, total: None,
@@ -173,8 +174,10 @@ def run_ablation(
         The home; `cbp build` and the registration of features must have run.
     protocol, history_days, as_of_us
         See `ml.training.train`; a week earlier shifts the handbook's training or the present of 'latest'.
-    weeks, seeds : int, default=3 and 2
-        Pairs are their product. A protocol that has one split (ulb) takes one week.
+    weeks : int, optional
+        How many to test on; by default 3, and 1 with a protocol that has one split (ulb).
+    seeds : int, default=2
+        Fits of each variant a week.
     classifier : str, default='lightgbm'
         A name of `ml.supervised.CLASSIFIERS`.
     progress : callable, optional
@@ -185,9 +188,11 @@ def run_ablation(
     TrainingDataError
         When the data does not allow it.
     """
+    wanted = chosen_protocol(settings, protocol, history_days=history_days)
+    if weeks is None:
+        weeks = 1 if wanted["name"] == "ulb" else _WEEKS
     if weeks < 1 or seeds < 1:
         raise TrainingDataError(f"expected 1 week and 1 seed or more, got {weeks} and {seeds}")
-    wanted = chosen_protocol(settings, protocol, history_days=history_days)
     _shifted(wanted, 0, weeks - 1)  # what has fewer weeks is refused before anything is fitted
     total = weeks * seeds * len(VARIANTS)
     runs: list[Run] = []

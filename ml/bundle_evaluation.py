@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +15,7 @@ from ml.errors import TrainingDataError
 from ml.evaluation import ModelReport, cross_validate, evaluate_model
 from ml.matrix import Float32Matrix
 from ml.model_suite import SUITE, make_model
-from ml.protocols import TEST, TRAIN
+from ml.protocols import TEST, TRAIN, with_whole_history
 from ml.registry import find_bundle
 from ml.row_facts import RowFacts
 from ml.scored_model import BundleModel
@@ -53,7 +54,8 @@ def evaluate_bundle(
     external_home : Path, optional
         Another home, built, whose test rows (by its own mapping's protocol) are measured apart.
     folds, prequential : int, default=0
-        Validation by refitting the bundle's model of the suite on folds of the training rows.
+        Validation by refitting the bundle's model of the suite: on stratified folds of the training rows, on
+        folds over time of all rows whose labels were known when the test begins.
     review_cost_minor, replicates, seed
         See `ml.evaluation.evaluate_model`.
     progress : callable, optional
@@ -79,7 +81,7 @@ def evaluate_bundle(
         )
     progress("validating by folds", 1, _STAGES)
     validations = _validations(
-        settings, bundle, data, folds=folds, prequential=prequential, progress=progress
+        settings, bundle, data, wanted, folds=folds, prequential=prequential, progress=progress
     )
     progress("evaluating", 2, _STAGES)
     external = None if external_home is None else _external(settings, external_home)
@@ -173,27 +175,37 @@ def _validations(
     settings: Settings,
     bundle: VerifiedBundle,
     data: TrainingData,
+    protocol: Mapping[str, Any],
     *,
     folds: int,
     prequential: int,
     progress: TrainingProgress,
 ) -> list[Validation]:
-    if not folds and not prequential:
-        return []
+    """Refit the bundle's model: stratified on its training rows, over time on all that was known before."""
     name, training = bundle.manifest.name, bundle.manifest.training
-    if name not in SUITE:
+    if (folds or prequential) and name not in SUITE:
         raise TrainingDataError(f"expected a model of the suite to refit on folds, got {name!r}")
-    is_train = data.part(TRAIN)
-    return cross_validate(
-        make_model(name, data.features, seed=training.seed),
-        data.frame(is_train),
-        data.labels()[is_train],
-        facts=read_row_facts(settings, data.split.rows.filter(pa.array(is_train))),
-        folds=folds,
-        prequential=prequential,
-        seed=training.seed,
-        progress=lambda kind, done, total: progress(f"{kind} fold {done} of {total}", 1, _STAGES),
-    )
+
+    def refit(rows: TrainingData, **counts: int) -> list[Validation]:
+        is_train = rows.part(TRAIN)
+        return cross_validate(
+            make_model(name, rows.features, seed=training.seed),
+            rows.frame(is_train),
+            rows.labels()[is_train],
+            facts=read_row_facts(settings, rows.split.rows.filter(pa.array(is_train))),
+            **counts,
+            seed=training.seed,
+            progress=lambda kind, done, total: progress(f"{kind} fold {done} of {total}", 1, _STAGES),
+        )
+
+    found = refit(data, folds=folds, prequential=0) if folds else []
+    if prequential:
+        progress("joining features of all history", 1, _STAGES)
+        history = read_training_data(
+            settings, protocol=with_whole_history(protocol), as_of_us=training.as_of_us
+        )
+        found += refit(history, folds=0, prequential=prequential)
+    return found
 
 
 def _test_rows(settings: Settings, data: TrainingData, bundle: VerifiedBundle) -> tuple[Any, Any, RowFacts]:

@@ -28,6 +28,7 @@ from ml.metric_curves import DEFAULT_REVIEW_COST_MINOR, cost_curve, measure_cali
 from ml.metrics import (
     Evaluation,
     ThresholdMetrics,
+    as_labels,
     card_precision_at_k,
     evaluate_scores,
     metrics_at_threshold,
@@ -144,7 +145,8 @@ def evaluate_model(
     Raises
     ------
     TrainingDataError
-        When the rows hold one class only, lengths differ, or `model_name` is no plain name.
+        When the rows hold one class only or labels that are neither 0 nor 1, lengths differ, or `model_name`
+        is no plain name.
 
     Examples
     --------
@@ -219,7 +221,7 @@ def cross_validate(
     progress : callable, optional
         Called with the kind of fold, how many are done, and how many there are.
     """
-    labels, known = np.asarray(y).astype(bool), facts or RowFacts()
+    labels, known = as_labels(y), facts or RowFacts()
     kinds = {}
     if folds:
         kinds["stratified"] = stratified_folds(labels, folds=folds, seed=seed)
@@ -248,7 +250,7 @@ class _Rows:
 
     @classmethod
     def scored(cls, model: Any, X: Any, y: npt.ArrayLike | None, facts: RowFacts | None) -> _Rows:
-        labels = np.asarray([] if y is None else y).astype(bool)
+        labels = as_labels([] if y is None else y)
         if len(labels) != len(X):
             raise TrainingDataError(f"expected a label for each of {len(X)} rows, got {len(labels)}")
         if labels.all() or not labels.any():
@@ -285,6 +287,8 @@ class _Measure:
                 rows.scores,
                 rows.labels,
                 customers=facts.customers,
+                days=facts.days(),
+                k=self.k,
                 threshold=self.threshold,
                 replicates=self.replicates,
                 seed=self.seed,

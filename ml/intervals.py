@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml.matrix import Float64Vector
+from ml.metrics import card_precision_at_k, card_precision_name
 
 AUC_ROC: Final = "auc_roc"
 AVERAGE_PRECISION: Final = "average_precision"
@@ -46,12 +47,16 @@ def bootstrap_intervals(
     labels: npt.ArrayLike,
     *,
     customers: npt.NDArray[Any] | None = None,
+    days: npt.NDArray[np.int64] | None = None,
+    k: int = 100,
     threshold: float | None = None,
     replicates: int = 200,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Return percentile intervals of AUC ROC, average precision and, at a threshold, precision and recall.
+    """Return percentile intervals of AUC ROC, average precision and what else can be measured.
+
+    That is card precision where customers and days are known, precision and recall at a threshold.
 
     Parameters
     ----------
@@ -59,6 +64,10 @@ def bootstrap_intervals(
     labels : array-like of bool, shape (n,)
     customers : ndarray of object, shape (n,), optional
         Drawn whole; None: each row is drawn alone.
+    days : ndarray of int64, shape (n,), optional
+        Day of each row, for card precision.
+    k : int, default=100
+        Customers a day for card precision, whose name here says it: ``card_precision_at_100``.
     threshold : float, optional
         Where precision and recall are measured.
     replicates : int, default=200
@@ -75,14 +84,20 @@ def bootstrap_intervals(
     Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13 (percentile interval).
     """
     ranking = _Ranking(np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=bool), threshold)
-    groups = _groups(customers, ranking.rows)[ranking.order]
+    groups = _groups(customers, ranking.rows)
+    ordered_groups = groups[ranking.order]
+    cards = None
+    if customers is not None and days is not None:
+        has_customer = np.fromiter((customer is not None for customer in customers), np.bool_, ranking.rows)
+        cards = _Cards(scores, labels, groups, has_customer, days, k)
     n_groups = int(groups.max()) + 1
     generator = np.random.default_rng(seed)
     chances = np.full(n_groups, 1.0 / n_groups)
-    drawn = [
-        ranking.figures(generator.multinomial(n_groups, chances)[groups].astype(np.float64))
-        for _ in range(replicates)
-    ]
+    drawn = []
+    for _ in range(replicates):
+        times = generator.multinomial(n_groups, chances)
+        figures = ranking.figures(times[ordered_groups].astype(np.float64))
+        drawn.append(figures | ({} if cards is None else cards.figures(times)))
     return _intervals(drawn, confidence)
 
 
@@ -127,6 +142,40 @@ class _Ranking:
             figures[PRECISION] = hits / alerts if alerts else nothing
             figures[RECALL] = hits / all_frauds if all_frauds else nothing
         return figures
+
+
+class _Cards:
+    """Rows by customer, so that a replicate holds each customer as often as it was drawn."""
+
+    def __init__(
+        self,
+        scores: npt.ArrayLike,
+        labels: npt.ArrayLike,
+        groups: npt.NDArray[np.int64],
+        has_customer: npt.NDArray[np.bool_],
+        days: npt.NDArray[np.int64],
+        k: int,
+    ) -> None:
+        self._scores, self._labels, self._days, self._k = np.asarray(scores), np.asarray(labels), days, k
+        self._has_customer = has_customer
+        self._by_group = np.argsort(groups, kind="stable")
+        self._sizes = np.bincount(groups)
+        self._starts = np.cumsum(self._sizes) - self._sizes
+
+    def figures(self, times: npt.NDArray[np.int64]) -> dict[str, float]:
+        """Return card precision where each customer is there so many times, each time as another one."""
+        drawn = np.repeat(np.arange(len(times)), times)
+        sizes = self._sizes[drawn]
+        within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        rows = self._by_group[np.repeat(self._starts[drawn], sizes) + within]
+        copies = np.repeat(np.arange(len(drawn)), sizes)
+        kept = np.argsort(rows, kind="stable")
+        kept = kept[self._has_customer[rows[kept]]]
+        rows, copies = rows[kept], copies[kept]
+        found = card_precision_at_k(
+            self._scores[rows], self._labels[rows], customers=copies, days=self._days[rows], k=self._k
+        )
+        return {card_precision_name(self._k): float("nan") if found is None else found}
 
 
 def _groups(customers: npt.NDArray[Any] | None, rows: int) -> npt.NDArray[np.int64]:

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from ml.errors import TrainingDataError
+
 
 @dataclass(frozen=True)
 class ThresholdMetrics:
@@ -76,8 +78,32 @@ class Evaluation:
         """Return the figures as JSON values; card precision is named after its k (card_precision_at_100)."""
         figures = asdict(self)
         k = figures.pop("card_precision_k")
-        figures[f"card_precision_at_{k}"] = figures.pop("card_precision")
+        figures[card_precision_name(k)] = figures.pop("card_precision")
         return figures
+
+
+def as_labels(values: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Return which rows are frauds.
+
+    Parameters
+    ----------
+    values : array-like, shape (n,)
+        Truth: booleans, or numbers that are 0 or 1.
+
+    Raises
+    ------
+    TrainingDataError
+        When there is anything else, a missing label say: leave such rows out, or name the fraud class 1.
+    """
+    told = np.asarray(values)
+    is_told = told.dtype.kind in "biuf" and told.ndim == 1
+    if not is_told or not np.isin(told, (0, 1)).all():
+        got = told[~np.isin(told, (0, 1))][:3].tolist() if is_told else f"dtype {told.dtype}"
+        raise TrainingDataError(
+            f"expected labels that are booleans, or 0 and 1 (fraud), in one dimension, got {got}: leave out "
+            "rows without a label, and name fraud 1"
+        )
+    return told.astype(bool)
 
 
 def evaluate_scores(
@@ -151,6 +177,11 @@ def metrics_at_threshold(
         accuracy=float(np.mean(alert == fraud)) if len(fraud) else 0.0,
         value_detected=None if amounts is None else _value_detected(alert, fraud, amounts),
     )
+
+
+def card_precision_name(k: int) -> str:
+    """Return what card precision at k is called in figures."""
+    return f"card_precision_at_{k}"
 
 
 def card_precision_at_k(

@@ -90,10 +90,7 @@ def make_model(name: str, features: Sequence[FeatureSpec], *, seed: int) -> Hybr
 def search_space(model: HybridFraudPipeline) -> dict[str, Sequence[Any]]:
     """Return the values to try of each parameter of a model; its classifier becomes an estimator to set.
 
-    Raises
-    ------
-    TrainingDataError
-        When the model has no classifier of its own, or several.
+    Empty where there is nothing to search: a detector has no classifier of its own, an average has several.
     """
     part, path = model.classifier, "classifier"
     if isinstance(part, CalibratedClassifier):
@@ -101,9 +98,7 @@ def search_space(model: HybridFraudPipeline) -> dict[str, Sequence[Any]]:
     kinds = {kind: name for name, kind in CLASSIFIERS.items()}
     name = part if isinstance(part, str) else kinds.get(type(part))
     if name is None or not model.passthrough:
-        raise TrainingDataError(
-            "expected a model of one classifier to search for: detectors and averages have none"
-        )
+        return {}
     if part == name:
         model.set_params(**{path: CLASSIFIERS[name]()})
     return {f"{path}__{parameter}": values for parameter, values in SPACES[name].items()}

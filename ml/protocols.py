@@ -45,6 +45,8 @@ _ALLOWED: Final = {
     "ulb": {"name", "train_share"},
     "handbook": {"name", "train_start", "train_days", "history_days", "delay_days", "test_days"},
 }
+_HISTORY: Final = {"latest": "train_days", "handbook": "history_days"}
+_WHOLE_DAYS: Final = 3660
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,25 @@ class Split:
         Its times.
     rows : pyarrow.Table
         Columns transaction_id (string), part ('train', 'calibration' or 'test'), event_us (int64),
-        customer_id (string), is_fraud (bool; null in 'calibration').
+        customer_id (string), is_fraud (bool) and label_known_us (int64), both null in 'calibration'.
     """
 
     protocol: str
     windows: Windows
     rows: pa.Table
+
+
+def with_history(protocol: Mapping[str, Any], days: int) -> dict[str, Any]:
+    """Return a protocol with so many days that train instead of its own; the test stays the same."""
+    name = _checked_name(protocol)
+    if name not in _HISTORY:
+        raise TrainingDataError(f"expected a protocol among {sorted(_HISTORY)} to give days to, got {name!r}")
+    return {**protocol, _HISTORY[name]: days}
+
+
+def with_whole_history(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a protocol with which all that was known when its test begins trains."""
+    return with_history(protocol, _WHOLE_DAYS) if _checked_name(protocol) in _HISTORY else dict(protocol)
 
 
 def split_rows(
@@ -143,7 +158,8 @@ with parts as (
         end as part,
         event_us,
         customer_id,
-        is_fraud
+        is_fraud,
+        label_known_us
     from {relation}
     where event_us >= least($train_start, $calibration_start) and event_us < $test_end
 ),
@@ -160,7 +176,8 @@ select
     parts.part,
     parts.event_us,
     parts.customer_id,
-    case when parts.part <> 'calibration' then parts.is_fraud end as is_fraud
+    case when parts.part <> 'calibration' then parts.is_fraud end as is_fraud,
+    case when parts.part <> 'calibration' then parts.label_known_us end as label_known_us
 from parts
 left join compromised on parts.customer_id = compromised.customer_id
 where parts.part is not null

@@ -1,10 +1,9 @@
-"""Hyper-parameter search on folds that respect time: a fold trains on what was known before it begins."""
+"""Hyper-parameter search on folds that respect time (`ml.validation.prequential_folds`)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -14,11 +13,10 @@ from sklearn.metrics import average_precision_score
 
 from ml.errors import TrainingDataError
 from ml.matrix import Float32Matrix
-from warehouse.microseconds import DAY_US
+from ml.validation import Fold
 
 SearchProgress = Callable[[int, int], None]
 """Called with how many fits are done and how many there are."""
-Fold = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
 
 _FEWEST_FRAUDS: Final = 5
 
@@ -85,41 +83,6 @@ class SearchResult:
         return max(self.trials, key=lambda trial: trial.mean)
 
 
-def time_folds(event_us: npt.NDArray[np.int64], *, folds: int = 4, gap_us: int = 7 * DAY_US) -> list[Fold]:
-    """Cut rows into folds: equal spans of time in the second half, each after all that is `gap_us` older.
-
-    Parameters
-    ----------
-    event_us : ndarray of int64, shape (n,)
-        UTC microseconds.
-    folds : int, default=4
-    gap_us : int, default=7 days
-        Labels of rows closer to a fold than this were not known when it began.
-
-    Returns
-    -------
-    list of (ndarray of int, ndarray of int)
-        Positions that train and that test.
-
-    Raises
-    ------
-    TrainingDataError
-        When the rows cover too little time.
-    """
-    first, last = int(event_us.min()), int(event_us.max()) + 1
-    edges = np.linspace(first + (last - first) // 2, last, folds + 1).astype(np.int64)
-    found = []
-    for start, end in pairwise(edges.tolist()):
-        earlier = np.flatnonzero(event_us < start - gap_us)
-        if not len(earlier):
-            raise TrainingDataError(
-                f"expected training rows over more than twice {gap_us / DAY_US:g} days to search on, got "
-                f"{(last - first) / DAY_US:.1f} days: train on a longer history"
-            )
-        found.append((earlier, np.flatnonzero((event_us >= start) & (event_us < end))))
-    return found
-
-
 def draw_settings(space: Mapping[str, Sequence[Any]], *, trials: int, seed: int) -> list[dict[str, Any]]:
     """Draw different settings of a space at random, after the one that changes nothing."""
     generator = np.random.default_rng(seed)
@@ -156,7 +119,7 @@ def search(
         Rows in order of time.
     y : ndarray of bool, shape (n,)
     folds : sequence of (ndarray, ndarray)
-        From `time_folds`.
+        From `ml.validation.prequential_folds`.
     progress : callable, optional
         See `SearchProgress`.
 

@@ -8,17 +8,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import pyarrow as pa
+
 from ml.errors import TrainingDataError
 from ml.evaluation import Evaluation, evaluate_scores, write_json
 from ml.hybrid import HybridFraudPipeline
 from ml.manifest import TrainingSpec
 from ml.model_publishing import provenance, publish_model
 from ml.model_suite import DEFAULT_MODEL, SUITE, make_model, search_space
-from ml.protocols import TEST, TRAIN
-from ml.search import draw_settings, search, time_folds
+from ml.protocols import TEST, TRAIN, with_history
+from ml.search import draw_settings, search
 from ml.threshold_choice import choose_thresholds
 from ml.thresholds import Thresholds
 from ml.training_data import TrainingData, read_training_data
+from ml.validation import prequential_folds
 from warehouse.landing import list_batches
 from warehouse.microseconds import DAY_US
 from warehouse.settings import Settings
@@ -100,7 +103,8 @@ def train(
         Alerts a day, the mean over the days before the test, that the review threshold allows.
     trials : int, default=0
         How many settings of the classifier to try on folds inside the training rows, the usual one among
-        them; 0: no search.
+        them; 0: no search. Of several models, those that have no classifier of their own, or several, are
+        fitted as they are.
     progress : callable, optional
         See `TrainingProgress`.
 
@@ -148,6 +152,11 @@ def train_models(
     unknown = sorted(set(models) - set(SUITE))
     if unknown or not models:
         raise TrainingDataError(f"expected models among {', '.join(SUITE)}, got {unknown or 'none'}")
+    if trials and not any(search_space(make_model(name, [], seed=seed)) for name in models):
+        raise TrainingDataError(
+            "expected a model of one classifier to search settings for, got "
+            f"{', '.join(models)}: detectors and averages are trained without --search"
+        )
     report = _Stages(progress, total=len(_READING_STAGES) + len(models) * len(_MODEL_STAGES))
     report.begin(_READING_STAGES[0])
     wanted = chosen_protocol(settings, protocol, history_days=history_days)
@@ -234,14 +243,17 @@ def _searched(
 ) -> Mapping[str, Any]:
     """Set the best of some settings on a model, on folds inside the training rows; return them."""
     space = search_space(model)
+    if not space:
+        report.tell(f"{name}: has no settings to search, fitting it as it is")
+        return {}
     is_train = data.part(TRAIN)
-    windows = data.split.windows
+    known_us = data.split.rows.column("label_known_us").filter(pa.array(is_train)).to_numpy()
     found = search(
         model,
         draw_settings(space, trials=trials, seed=seed),
         data.matrix[is_train],
         data.labels()[is_train],
-        folds=time_folds(data.event_us()[is_train], gap_us=windows.test_start_us - windows.train_end_us),
+        folds=prequential_folds(data.event_us()[is_train], known_us),
         progress=lambda done, total: report.tell(f"{name}: searching, fit {done} of {total}"),
     )
     model.set_params(**found.best.parameters)
@@ -263,9 +275,7 @@ def chosen_protocol(
         How many days train, instead of what the protocol says.
     """
     wanted = _carried_protocol(settings, protocol)
-    if history_days is not None:
-        wanted["history_days" if wanted["name"] == "handbook" else "train_days"] = history_days
-    return wanted
+    return wanted if history_days is None else with_history(wanted, history_days)
 
 
 def _carried_protocol(settings: Settings, protocol: str | Mapping[str, Any] | None) -> dict[str, Any]:

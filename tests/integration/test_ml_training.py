@@ -218,6 +218,30 @@ def test_the_leaderboard_ranks_models_by_average_precision(
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_search_sets_the_best_of_what_it_tried_and_leaves_detectors_as_they_are(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml.search._FEWEST_FRAUDS", 1)
+    told: list[str] = []
+    searched, detector = train_models(
+        settings,
+        ["logistic_regression", "isolation_forest"],
+        seed=7,
+        trials=2,
+        progress=lambda what, done, total: told.append(what),
+    )
+    assert "logistic_regression: searching, fit 8 of 8" in told
+    assert "isolation_forest: has no settings to search, fitting it as it is" in told
+    parameters = verify(searched.bundle_dir).manifest.training.parameters
+    assert all(name.startswith("classifier__") for name in parameters)
+    assert verify(detector.bundle_dir).manifest.training.parameters == {}
+
+
+def test_a_search_without_anything_to_search_is_refused_before_rows_are_read(settings: Settings) -> None:
+    with pytest.raises(TrainingDataError, match="one classifier"):
+        train_models(replace(settings, home=settings.home / "nowhere"), ["autoencoder", "ensemble"], trials=3)
+
+
 def test_too_few_frauds_to_search_on_are_told_so(settings: Settings) -> None:
     with pytest.raises(TrainingDataError, match="longer history"):
         train(settings, model="logistic_regression", seed=7, trials=2)

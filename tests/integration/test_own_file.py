@@ -48,7 +48,7 @@ def steps(home: Path) -> dict[str, Result]:
         "materialize": ["materialize"],
         "train": ["train", "--model", "lightgbm"],
         "evaluate": ["evaluate", "--folds", "2"],
-        "ablate": ["ablate", "--weeks", "1", "--seeds", "1"],
+        "ablate": ["ablate", "--seeds", "1"],
         "export": ["export", "--processed-dir", str(home / "files")],
         "verify": ["models", "verify"],
     }

@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
+from ml.errors import TrainingDataError
 from ml.intervals import (
     AUC_ROC,
     AVERAGE_PRECISION,
@@ -19,6 +20,7 @@ from ml.intervals import (
     weighted_auc_and_precision,
 )
 from ml.metric_curves import cost_curve, measure_calibration
+from ml.metrics import as_labels, card_precision_at_k
 
 ROWS = st.lists(
     st.tuples(
@@ -144,6 +146,45 @@ def test_rows_of_few_customers_tell_less_than_as_many_rows_of_many() -> None:
     owners = np.asarray([f"c{place}" for place in places], dtype=object)
     together = bootstrap_intervals(scores, labels, customers=owners)[AUC_ROC]
     assert together.high - together.low > 1.5 * (alone.high - alone.low)
+
+
+def test_card_precision_is_of_customers_who_are_drawn_again_and_again() -> None:
+    scores, labels, customers = sample(2, rows=60)
+    customers[::7] = None
+    days = np.arange(60) // 20
+    found = bootstrap_intervals(scores, labels, customers=customers, days=days, k=3, replicates=25, seed=5)
+    # By hand: rows written out as often as their customer was drawn, each time with another name.
+    names = [customer if customer is not None else f"alone {row}" for row, customer in enumerate(customers)]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    generator = np.random.default_rng(5)
+    shares = []
+    for _ in range(25):
+        times = generator.multinomial(len(numbers), np.full(len(numbers), 1 / len(numbers)))
+        rows = [
+            (scores[row], labels[row], f"{name} {copy}", days[row])
+            for row, name in enumerate(names)
+            for copy in range(times[numbers[name]])
+            if customers[row] is not None
+        ]
+        drawn, truth, who, when = (list(column) for column in zip(*rows, strict=True))
+        shares.append(card_precision_at_k(drawn, truth, customers=who, days=when, k=3))
+    interval = found["card_precision_at_3"]
+    assert (interval.low, interval.high) == pytest.approx(tuple(np.quantile(shares, [0.025, 0.975])))
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=30))
+def test_labels_are_booleans_or_zeros_and_ones(truth: list[bool]) -> None:
+    for kind in (bool, np.int8, np.int64, np.float32, np.uint8):
+        assert as_labels(np.asarray(truth, dtype=kind)).tolist() == truth
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[0.0, float("nan"), 1.0], [-1, 1], ["0", "1"], [True, None], [[0, 1]], [0, 2], [0.5, 1.0]],
+)
+def test_other_labels_are_refused(values: list[Any]) -> None:
+    with pytest.raises(TrainingDataError, match="expected labels that are booleans, or 0 and 1"):
+        as_labels(values)
 
 
 def test_a_figure_that_no_replicate_has_is_left_out() -> None:

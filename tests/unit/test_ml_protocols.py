@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from ml.errors import TrainingDataError
-from ml.protocols import Split, split_rows
+from ml.protocols import Split, split_rows, with_whole_history
 from warehouse.errors import MappingError
 from warehouse.microseconds import DAY_US
 
@@ -77,11 +77,31 @@ def test_the_handbooks_split_has_the_published_counts() -> None:
     assert all(row["is_fraud"] is None for row in part(found, "calibration"))
 
 
+@pytest.mark.parametrize("name", ["latest", "handbook", "ulb"])
+def test_with_its_whole_history_a_protocol_tests_the_same_and_trains_on_all_before(name: str) -> None:
+    # From 2018-06-18 on, each payment by a customer of its own: none is known to be compromised.
+    rows = [(row[0], row[0], *row[2:]) for row in daily(40, first_day=17_700)]
+    protocol = {
+        "latest": {"name": name, "train_days": 5},
+        "handbook": {"name": name, "train_start": "2018-07-10"},
+    }
+    plain = split(rows, protocol=protocol.get(name, {"name": name}))
+    whole = split(rows, protocol=with_whole_history(protocol.get(name, {"name": name})))
+    assert part(whole, "test") == part(plain, "test")
+    known = [row[0] for row in rows if row[4] is not None and row[4] <= whole.windows.test_start_us]
+    trained = {row["transaction_id"] for row in part(whole, "train")}
+    assert trained >= {row["transaction_id"] for row in part(plain, "train")}
+    if name != "ulb":  # which trains on all of its first share in any case
+        assert trained == {name for name in known if name <= max(trained)}
+        assert "t00000" in trained
+
+
 def test_labels_of_training_rows_were_known_when_the_test_began() -> None:
     rows = daily(40)
     found = split(rows)
     known = {row[0]: row[4] for row in rows}
     test_start_us = found.windows.test_start_us
+    assert all(row["label_known_us"] == known[row["transaction_id"]] for row in part(found, "train"))
     assert all(known[row["transaction_id"]] <= test_start_us for row in part(found, "train"))
     assert all(row["event_us"] >= test_start_us for row in part(found, "test"))
 
