@@ -140,19 +140,20 @@ class OneClassSvmDetector(Served, AnomalyDetector):
 
     Parameters
     ----------
-    nu : float, default=0.02
-        Share of the training rows that may lie outside.
+    nu : float, default=0.05
+        Share of the training rows that lie outside; well above the share of frauds among them, as the
+        outermost rows decide where the edge is.
     gamma : float or None, default=None
         Of the kernel; None: one over the number of features and the variance of the scaled rows.
     n_prototypes : int, default=256
-        How many means of near rows state the machine's function.
+        How many means of near rows span the machine's function, at most.
     random_state : int, RandomState instance or None, default=None
         Seed.
 
     Attributes
     ----------
     expansion_ : ml.one_class.KernelExpansion
-        The function, and how far it is from the solver's own.
+        The machine as it was trained, and the same function over prototypes.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str
@@ -169,7 +170,7 @@ class OneClassSvmDetector(Served, AnomalyDetector):
 
     def __init__(
         self,
-        nu: float = 0.02,
+        nu: float = 0.05,
         gamma: float | None = None,
         n_prototypes: int = 256,
         *,

@@ -1,36 +1,34 @@
-"""A one-class support vector machine whose support is prototypes, so that no customer's row is in a bundle.
+"""A one-class support vector machine over prototypes, so that no customer's row is in a bundle.
 
-Up to `EXACT_ROWS` rows the machine is solved exactly [1]_, and its function, which the solver states over
-rows of the training data, is then stated over prototypes: the combination of their kernels that is nearest to
-it in the kernel's space (reduced set, [2]_). Beyond that the rows are mapped by Nyström's method over the
-same prototypes [3]_ and the machine is solved by stochastic gradient descent; that function is one over
-prototypes already. A prototype is the mean of at least `FEWEST_ROWS` rows.
+Rows are mapped by Nyström's method [1]_ over prototypes, each the mean of at least `FEWEST_ROWS` rows, and
+the linear one-class machine [2]_ is solved on what the map makes of them: exactly up to `EXACT_ROWS` rows, by
+stochastic gradient descent beyond. Map and machine are scikit-learn's, and what they decide is a weighted sum
+of kernels of the prototypes less an offset: that sum is what a bundle stores, the same function but for
+rounding. The machine is the kernel's own, kept within the span of the prototypes.
 
 References
 ----------
-.. [1] Schölkopf et al., "Estimating the support of a high-dimensional distribution", 2001.
-.. [2] Burges, "Simplified support vector decision rules", ICML 1996, section 3.
-.. [3] Williams and Seeger, "Using the Nyström method to speed up kernel machines", NIPS 2000.
+.. [1] Williams and Seeger, "Using the Nyström method to speed up kernel machines", NIPS 2000.
+.. [2] Schölkopf et al., "Estimating the support of a high-dimensional distribution", 2001.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.cluster import MiniBatchKMeans
+from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import SGDOneClassSVM
-from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.svm import OneClassSVM
 
 from ml.scaling import DenseMatrix
 
 EXACT_ROWS: Final = 20_000
 FEWEST_ROWS: Final = 3
-# Directions of the prototypes' space with less than this share of the strongest one are noise.
-_RELATIVE_FLOOR: Final = 1e-6
 
 
 @dataclass(frozen=True)
@@ -42,23 +40,19 @@ class KernelExpansion:
     prototypes : ndarray of float64, shape (m, d)
     weights : ndarray of float64, shape (m,)
     gamma, offset : float
-    solver : sklearn estimator
-        `OneClassSVM` or `SGDOneClassSVM` as it was fitted.
-    reduction_error : float
-        Of the exact machine: distance of its function from this one, over its own length; 0 for Nyström's.
+    trained : sklearn.pipeline.Pipeline
+        The same function as it was trained: `Nystroem`, then `OneClassSVM` or `SGDOneClassSVM`.
     """
 
     prototypes: DenseMatrix
     weights: npt.NDArray[np.float64]
     gamma: float
     offset: float
-    solver: Any
-    reduction_error: float
+    trained: Pipeline
 
     def margin(self, dense: DenseMatrix) -> npt.NDArray[np.float64]:
-        """Return the function's value at each row, by scikit-learn's kernel."""
-        values: npt.NDArray[np.float64] = rbf_kernel(dense, self.prototypes, gamma=self.gamma) @ self.weights
-        return values - self.offset
+        """Return what the trained machine decides of each row."""
+        return np.asarray(self.trained.decision_function(dense), dtype=np.float64)
 
 
 def fit_expansion(
@@ -70,28 +64,26 @@ def fit_expansion(
     ----------
     dense : ndarray of float64, shape (n, d)
     nu : float
-        Share of the rows that may lie outside.
+        Share of the rows that lie outside.
     gamma : float
         Of the radial kernel.
     n_prototypes : int
         At most; fewer when rows are few.
     seed : int
     """
-    prototypes = find_prototypes(dense, count=n_prototypes, seed=seed)
-    values, vectors = np.linalg.eigh(rbf_kernel(prototypes, gamma=gamma))
-    strong = values > values[-1] * _RELATIVE_FLOOR
-    whitening = vectors[:, strong] / np.sqrt(values[strong])
-    if len(dense) > EXACT_ROWS:
-        mapped = rbf_kernel(dense, prototypes, gamma=gamma) @ whitening
-        linear = SGDOneClassSVM(nu=nu, random_state=seed).fit(mapped)
-        weights = whitening @ linear.coef_
-        return KernelExpansion(prototypes, weights, gamma, float(linear.offset_[0]), linear, 0.0)
-    exact = OneClassSVM(nu=nu, gamma=gamma).fit(dense)
-    support, dual = exact.support_vectors_, exact.dual_coef_[0]
-    projected = whitening.T @ (rbf_kernel(prototypes, support, gamma=gamma) @ dual)
-    length = float(dual @ rbf_kernel(support, gamma=gamma) @ dual)
-    error = float(np.sqrt(max(length - float(projected @ projected), 0.0) / length)) if length else 0.0
-    return KernelExpansion(prototypes, whitening @ projected, gamma, float(exact.offset_[0]), exact, error)
+    found = find_prototypes(dense, count=n_prototypes, seed=seed)
+    # every prototype is a component of the map: the seed says in which order
+    kernels = Nystroem(gamma=gamma, n_components=len(found), random_state=seed).fit(found)
+    is_exact = len(dense) <= EXACT_ROWS
+    machine = OneClassSVM(kernel="linear", nu=nu) if is_exact else SGDOneClassSVM(nu=nu, random_state=seed)
+    machine.fit(kernels.transform(dense))
+    return KernelExpansion(
+        prototypes=kernels.components_,
+        weights=kernels.normalization_.T @ machine.coef_.ravel(),
+        gamma=gamma,
+        offset=float(machine.offset_[0]),
+        trained=make_pipeline(kernels, machine),
+    )
 
 
 def find_prototypes(dense: DenseMatrix, *, count: int, seed: int) -> DenseMatrix:

@@ -12,6 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted_fraud import planted_rows
+from scipy.stats import spearmanr
+from sklearn.kernel_approximation import Nystroem
+from sklearn.linear_model import SGDOneClassSVM
+from sklearn.metrics import average_precision_score
+from sklearn.svm import OneClassSVM
 
 from ml.anomaly import AutoencoderDetector, OneClassSvmDetector
 from ml.dense import (
@@ -25,7 +30,7 @@ from ml.dense import (
 )
 from ml.errors import BundleError
 from ml.matrix import Float32Matrix
-from ml.one_class import FEWEST_ROWS, find_prototypes, fit_expansion
+from ml.one_class import EXACT_ROWS, FEWEST_ROWS, find_prototypes, fit_expansion
 from ml.runtimes import AUTOENCODER, KERNEL, LINEAR, NETWORK, SEGMENT, load_runtime
 from ml.scaling import Scaling, fit_scaling
 from ml.supervised import LogisticClassifier
@@ -227,24 +232,52 @@ def test_every_prototype_is_a_mean_of_several_rows() -> None:
     assert not any(prototype.tobytes() in rows for prototype in prototypes)
 
 
-def test_the_exact_machine_stated_over_prototypes_ranks_as_the_solver_does() -> None:
-    frame, _ = planted_rows(3000)
-    X = frame.to_numpy(dtype=np.float32)
-    dense = fit_scaling(X, tells_missing=False).apply(X)
-    found = fit_expansion(dense, nu=0.05, gamma=0.05, n_prototypes=256, seed=0)
-    solver = found.solver.decision_function(dense)
-    assert found.reduction_error < 0.05
-    order = np.argsort(solver)
-    assert np.corrcoef(np.argsort(order), np.argsort(np.argsort(found.margin(dense))))[0, 1] > 0.95
+def lognormal_rows(count: int, width: int, *, seed: int = 0) -> Float32Matrix:
+    return np.random.default_rng(seed).lognormal(size=(count, width)).astype(np.float32)
 
 
-def test_beyond_20_000_rows_the_machine_is_nystroems_over_prototypes() -> None:
-    generator = np.random.default_rng(0)
-    dense = generator.normal(size=(21_000, 3))
+@pytest.mark.parametrize(("rows", "width"), [(3000, 4), (3000, 30), (3000, 140), (21_000, 4)])
+def test_what_scikit_learn_trained_is_the_sum_that_is_served(rows: int, width: int) -> None:
+    X = lognormal_rows(rows, width)
+    detector = OneClassSvmDetector(n_prototypes=128, random_state=0).fit(X)
+    found = detector.expansion_
+    steps = [type(step) for _, step in found.trained.steps]
+    assert steps == [Nystroem, OneClassSVM if rows <= EXACT_ROWS else SGDOneClassSVM]
+    asked = np.concatenate([lognormal_rows(500, width, seed=1), np.full((1, width), 1e30, np.float32)])
+    dense = detector.scaling_.apply(asked)
+    trained = found.trained.decision_function(dense)
+    distance = np.sum((dense[:, None] - found.prototypes) ** 2, axis=2)
+    stated = np.exp(-found.gamma * distance) @ found.weights - found.offset
+    assert stated == pytest.approx(trained, abs=1e-8 * detector.spread_)
+    assert detector.risk_score(asked) == pytest.approx(
+        1 / (1 + np.exp(trained / detector.spread_)), abs=1e-8, rel=0
+    )
+
+
+@pytest.mark.parametrize("width", [4, 30, 140])
+@pytest.mark.parametrize("nu", [0.02, 0.05])
+def test_the_share_of_rows_outside_is_nu(width: int, nu: float) -> None:
+    X = lognormal_rows(3000, width)
+    risk = OneClassSvmDetector(nu=nu, random_state=0).fit(X).risk_score(X)
+    assert np.mean(risk > 0.5) == pytest.approx(nu, abs=0.004)
+
+
+def test_the_machine_over_prototypes_ranks_as_the_kernels_own_machine_does() -> None:
+    frame, fraud = planted_rows(3000)
+    detector = OneClassSvmDetector(random_state=0).fit(frame)
+    dense = detector.scaling_.apply(frame.to_numpy(dtype=np.float32))
+    own = OneClassSVM(nu=detector.nu, gamma=detector.expansion_.gamma).fit(dense)
+    ours, theirs = detector.risk_score(frame), -own.decision_function(dense)
+    assert spearmanr(ours, theirs).statistic > 0.9
+    assert average_precision_score(fraud, ours) > 0.9 * average_precision_score(fraud, theirs)
+
+
+def test_beyond_20_000_rows_the_share_outside_is_near_nu() -> None:
+    dense = np.random.default_rng(0).normal(size=(21_000, 3))
     found = fit_expansion(dense, nu=0.05, gamma=0.2, n_prototypes=64, seed=0)
     far = np.array([[6.0, -6.0, 6.0], [0.0, 0.0, 0.0]])
     assert found.margin(far)[0] < found.margin(far)[1]
-    assert np.mean(found.margin(dense) < 0) == pytest.approx(0.05, abs=0.04)
+    assert np.mean(found.margin(dense) < 0) == pytest.approx(0.05, abs=0.02)
 
 
 @pytest.mark.parametrize("detector", [OneClassSvmDetector(n_prototypes=32), AutoencoderDetector(epochs=3)])
