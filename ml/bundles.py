@@ -18,7 +18,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -115,7 +115,14 @@ def verify(bundle_dir: Path, *, expected_sha256: str | None = None) -> VerifiedB
     return VerifiedBundle(path=bundle_dir, sha256=sha256, manifest=manifest, files=files)
 
 
-def publish(models_dir: Path, *, manifest: Mapping[str, Any], files: Mapping[str, bytes], day: str) -> Path:
+def publish(
+    models_dir: Path,
+    *,
+    manifest: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    day: str,
+    check: Callable[[VerifiedBundle], None] | None = None,
+) -> Path:
     """Write a bundle and show it by one rename.
 
     The version is `day` and the first 12 digits of the hash of everything else, so the same content has the
@@ -131,6 +138,8 @@ def publish(models_dir: Path, *, manifest: Mapping[str, Any], files: Mapping[str
         Contents by file name.
     day : str
         ISO date that the version begins with.
+    check : callable, optional
+        Called with the verified bundle before it appears: where it raises, nothing does.
 
     Returns
     -------
@@ -150,15 +159,20 @@ def publish(models_dir: Path, *, manifest: Mapping[str, Any], files: Mapping[str
     checked = parse_manifest(canonical_json({**content, "version": f"{day}-{digest[:12]}"}))
     target = models_dir / checked.name / checked.version
     if target.exists():
-        verify(target, expected_sha256=hashlib.sha256(checked.to_bytes()).hexdigest())
+        present = verify(target, expected_sha256=hashlib.sha256(checked.to_bytes()).hexdigest())
+        if check is not None:
+            check(present)
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
+    models_dir.mkdir(parents=True, exist_ok=True)
     incoming = Path(tempfile.mkdtemp(prefix=".incoming-", dir=models_dir))
     try:
         incoming.chmod(0o755)
         for name, data in {**files, MANIFEST_FILE: checked.to_bytes()}.items():
             write_durably(incoming / name, data)
-        verify(incoming)
+        staged = verify(incoming)
+        if check is not None:
+            check(staged)
+        target.parent.mkdir(exist_ok=True)
         _rename_into_place(incoming, target)
     finally:
         shutil.rmtree(incoming, ignore_errors=True)

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from planted_fraud import packed_pipeline, planted_rows, publish_planted
 
-from ml.bundles import CURRENT_FILE, current, promote, promoted, publish, verify
-from ml.errors import BundleError
+from ml.bundles import CURRENT_FILE, VerifiedBundle, current, promote, promoted, publish, verify
+from ml.errors import BundleError, TrainingDataError
 from ml.manifest import MANIFEST_FILE, canonical_json
 from ml.scoring import Scorer
 from warehouse.settings import Settings
@@ -100,6 +100,26 @@ def test_nothing_appears_when_publishing_fails(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"parity\.json"):
         publish(tmp_path, manifest=packed.manifest, files=files, day="2018-07-01")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_that_fails_its_check_never_appears(tmp_path: Path) -> None:
+    packed = packed_pipeline()
+    seen = []
+
+    def refuse(bundle: VerifiedBundle) -> None:
+        seen.append(bundle)
+        assert not list(tmp_path.glob("[!.]*"))
+        raise TrainingDataError("it scores otherwise")
+
+    for _ in range(2):
+        with pytest.raises(TrainingDataError):
+            publish(tmp_path, manifest=packed.manifest, files=packed.files, day="2018-07-01", check=refuse)
+        assert list(tmp_path.iterdir()) == []
+    assert [bundle.manifest.name for bundle in seen] == ["planted", "planted"]
+    published = publish(
+        tmp_path, manifest=packed.manifest, files=packed.files, day="2018-07-01", check=Scorer
+    )
+    assert verify(published).sha256 == seen[0].sha256
 
 
 def test_no_training_row_is_inside_the_bundle(published: Path) -> None:
