@@ -61,6 +61,10 @@ class AnomalyDetector(RiskScorer):
     def _trained_risk(self, X: Float32Matrix) -> Float64Vector:
         """Score with the object that was trained, to check the runtime that serves against."""
 
+    def trained_outputs(self, X: Float32Matrix, output: str) -> dict[str, Float64Vector]:
+        """Return what each step writes, by the objects that were trained: `score_names` are among them."""
+        return {output: self._trained_risk(X)}
+
     def score_columns(self, X: Float32Matrix) -> npt.NDArray[np.float64]:
         """Return what a classifier behind the detector sees, shape (n, len(score_names(…)))."""
         return self._risk(X)[:, None]

@@ -11,6 +11,7 @@ from sklearn.base import clone
 
 from ml.anomaly import AnomalyDetector, AutoencoderDetector, IsolationForestDetector, OneClassSvmDetector
 from ml.curves import MeanRuntime
+from ml.estimator_detector import EstimatorDetector, check_outlier_detector
 from ml.matrix import Float32Matrix, Float64Vector, to_float32
 from ml.risk import ExportedStep, drawn_seed, seeded
 from ml.runtimes import MEAN, ExportedModel
@@ -68,8 +69,7 @@ class MeanDetector(AnomalyDetector):
         return MeanRuntime(len(self.members_)).run(to_float32(self.score_columns(X)))
 
     def _trained_risk(self, X: Float32Matrix) -> Float64Vector:
-        scores = [member._trained_risk(X) for member in self.members_.values()]
-        return np.asarray(np.mean(scores, axis=0), dtype=np.float64)
+        return self.trained_outputs(X, "mean")["mean"]
 
     def export_steps(self, inputs: Sequence[str], output: str) -> list[ExportedStep]:
         """Return each member's step, and their mean."""
@@ -82,16 +82,29 @@ class MeanDetector(AnomalyDetector):
 
     def trained_outputs(self, X: Float32Matrix, output: str) -> dict[str, Float64Vector]:
         """Return what each step writes, by the objects that were trained."""
-        members = zip(self.score_names(output), self.members_.values(), strict=True)
-        return {**{name: member._trained_risk(X) for name, member in members}, output: self._trained_risk(X)}
+        names = self.score_names(output)
+        scores = [member._trained_risk(X) for member in self.members_.values()]
+        mean = MeanRuntime(len(scores)).run(to_float32(np.column_stack(scores)))
+        return {**dict(zip(names, scores, strict=True)), output: mean}
 
 
 def make_detector(choice: Any, seed: int) -> AnomalyDetector:
-    """Return an unfitted detector: of a name, of several names, or a clone; seeded where it is not yet."""
+    """Return an unfitted detector: of a name, of several names, or a clone; seeded where it is not yet.
+
+    Raises
+    ------
+    TypeError
+        When it is a class, or something without ``fit`` and ``score_samples``.
+    ValueError
+        When there is no detector of the name.
+    """
     if isinstance(choice, str):
         if choice not in DETECTORS:
             raise ValueError(f"expected a detector among {sorted(DETECTORS)}, got {choice!r}")
         choice = DETECTORS[choice]()
     elif isinstance(choice, list | tuple):
         choice = MeanDetector(tuple(choice))
+    elif not isinstance(choice, AnomalyDetector):
+        check_outlier_detector(choice)
+        choice = EstimatorDetector(choice)
     return cast(AnomalyDetector, seeded(clone(choice), seed))

@@ -164,11 +164,16 @@ class RankAverageClassifier(BinaryClassifier):
         return [*steps, ExportedStep(mean_name, ranks, mean), ExportedStep(output, (mean_name,), curve)]
 
     def trained_outputs(self, X: Float32Matrix, output: str) -> dict[str, Float64Vector]:
-        """Return what the members write, by the objects that were trained; the rest is arithmetic on data."""
+        """Return what each step writes, by the objects that were trained, and by curves of what these say."""
         outputs: dict[str, Float64Vector] = {}
+        ranked = []
         for name, member in self.members_.items():
-            outputs |= member.trained_outputs(X, f"{output}_{name}")
-        return {**outputs, output: self._risk(X)}
+            raw = f"{output}_{name}"
+            outputs |= member.trained_outputs(X, raw)
+            ranked.append(through(self.ranks_[name], outputs[raw]))
+            outputs[f"{raw}_rank"] = ranked[-1]
+        mean = _mean(ranked)
+        return {**outputs, f"{output}_mean": mean, output: through(self.curve_, mean)}
 
 
 def make_classifier(choice: Any, seed: int) -> Any:

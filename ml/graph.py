@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from ml.bundles import VerifiedBundle
 from ml.errors import BundleError
-from ml.manifest import PARITY_FILE, parse_json
 from ml.matrix import Float32Matrix, Float64Vector, to_float32
 from ml.runtimes import DENSE_KINDS, Runtime, load_runtime
-
-PARITY_TOLERANCE: Final = 1e-6
-"""How far a runtime of trees may be from the model that was trained, on the bundle's sample."""
-DENSE_TOLERANCE: Final = 1e-5
-"""The same for dense models, which are trained in float32, and for what follows them."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +35,14 @@ class ModelGraph:
     ------
     BundleError
         When a model can't be loaded.
+
+    Attributes
+    ----------
+    n_features : int
+    width : int
+        Of the matrix: features, and what each model writes.
+    outputs : tuple of str
+        In order.
     """
 
     def __init__(self, bundle: VerifiedBundle) -> None:
@@ -62,9 +63,9 @@ class ModelGraph:
             indices = np.asarray([positions[name] for name in spec.inputs], dtype=np.intp)
             is_all = np.array_equal(indices, np.arange(self.n_features + number))
             self._steps.append(_Step(runtime, None if is_all else indices, spec.output))
-        dense = [number for number, spec in enumerate(manifest.steps) if spec.kind in DENSE_KINDS]
-        self._first_dense = min(dense, default=len(manifest.steps))
+        self._dense = frozenset(spec.output for spec in manifest.steps if spec.kind in DENSE_KINDS)
         self._numbers = {step.output: number for number, step in enumerate(self._steps)}
+        self.outputs = tuple(self._numbers)
 
     def run(self, matrix: Float32Matrix) -> dict[str, Float64Vector]:
         """Run every model.
@@ -94,6 +95,20 @@ class ModelGraph:
         matrix[:, : self.n_features] = features
         return self.run(matrix)
 
+    def run_apart(
+        self, features: Float32Matrix, given: Mapping[str, Float64Vector]
+    ) -> dict[str, Float64Vector]:
+        """Run every model over the features and what `given` says that the models before it wrote."""
+        matrix = np.empty((len(features), self.width), dtype=np.float32)
+        matrix[:, : self.n_features] = features
+        for number, step in enumerate(self._steps):
+            matrix[:, self.n_features + number] = to_float32(given[step.output])
+        return {step.output: step.runtime.run(self._inputs(matrix, n)) for n, step in enumerate(self._steps)}
+
+    def is_dense(self, output: str) -> bool:
+        """Return whether a product of matrices makes an output."""
+        return output in self._dense
+
     def can_explain(self, output: str) -> bool:
         """Return whether the model of an output gives contributions."""
         return hasattr(self._steps[self._numbers[output]].runtime, "contributions")
@@ -108,35 +123,6 @@ class ModelGraph:
     def outputs_before(self, output: str) -> list[str]:
         """Return the outputs of the models before one."""
         return [step.output for step in self._steps[: self._numbers[output]]]
-
-    def check_parity(self, files: Mapping[str, bytes]) -> None:
-        """Score the bundle's sample and compare with what the trained models said of it.
-
-        Raises
-        ------
-        BundleError
-            When an output is further away than its tolerance, or the sample is malformed.
-        """
-        values = parse_json(files[PARITY_FILE], what=PARITY_FILE)
-        try:
-            inputs = np.asarray(values["inputs"], dtype=np.float64)
-            expected = {name: np.asarray(column, np.float64) for name, column in values["outputs"].items()}
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BundleError(f"{PARITY_FILE} is malformed: {error}") from error
-        if inputs.ndim != 2 or inputs.shape[1] != self.n_features or not expected:
-            raise BundleError(f"{PARITY_FILE} does not have the bundle's features")
-        found = self.run_features(to_float32(inputs))
-        for name, column in expected.items():
-            if name not in found or column.shape != found[name].shape:
-                raise BundleError(f"{PARITY_FILE} names an output {name!r} of another shape or model")
-            distance = float(np.max(np.abs(found[name] - column), initial=0.0))
-            is_dense = self._numbers[name] >= self._first_dense
-            tolerance = DENSE_TOLERANCE if is_dense else PARITY_TOLERANCE
-            if not distance <= tolerance:
-                raise BundleError(
-                    f"expected {name} within {tolerance} of the trained model, got {distance:.3g}: "
-                    "check the versions of the libraries"
-                )
 
     def _inputs(self, matrix: Float32Matrix, number: int) -> Float32Matrix:
         inputs = self._steps[number].inputs

@@ -12,9 +12,10 @@ from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_is_fitted
 
 from ml.anomaly import AnomalyDetector
-from ml.detectors import make_detector
+from ml.detectors import DETECTORS, make_detector
 from ml.ensemble import make_classifier
 from ml.errors import BundleError
+from ml.estimator_detector import called_scores
 from ml.matrix import Float32Matrix, Float64Vector, to_float32
 from ml.risk import BinaryClassifier, ExportedStep, drawn_seed, seeded, validate_matrix
 from ml.segments import Segmenter
@@ -34,10 +35,11 @@ class HybridFraudPipeline(BinaryClassifier):
 
     Parameters
     ----------
-    anomaly_detector : str, sequence of str, AnomalyDetector, callable or None, default='isolation_forest'
-        A name of `ml.detectors.DETECTORS`, or several: the classifier then sees the score of each. A detector
-        is cloned and fitted; a callable takes the float32 matrix and returns scores in [0, 1] (it has been
-        fitted elsewhere, on other rows); None: no anomaly score.
+    anomaly_detector : str, sequence of str, estimator, callable or None, default='isolation_forest'
+        A name of `ml.detectors.DETECTORS`, or several: the classifier then sees the score of each. An
+        `AnomalyDetector` is cloned and fitted, and so is any estimator with ``fit`` and ``score_samples``
+        (see `ml.estimator_detector.EstimatorDetector`; it can't be published). A callable takes the float32
+        matrix and returns scores in [0, 1] (it has been fitted elsewhere, on other rows); None: no score.
     classifier : str or estimator, default='lightgbm'
         A name of `ml.supervised.CLASSIFIERS`, or an estimator with ``fit`` and ``predict_proba``, which is
         cloned. It gets NaN where a value is missing.
@@ -121,7 +123,9 @@ class HybridFraudPipeline(BinaryClassifier):
         Raises
         ------
         ValueError
-            When there are not exactly two classes.
+            When there are not exactly two classes, or a callable's scores are none.
+        TypeError
+            When `anomaly_detector` is none of what it may be.
         """
         matrix, codes = self._validate_fit(X, y)
         seed = drawn_seed(self.random_state)
@@ -136,7 +140,7 @@ class HybridFraudPipeline(BinaryClassifier):
             segmenter = Segmenter() if self.segmenter == "kmeans" else clone(self.segmenter)
             self.segmenter_ = seeded(segmenter, seed).fit(latest)
         self.classifier_ = make_classifier(self.classifier, seed)
-        self.classifier_.fit(self._appended(matrix, scores), codes)
+        self.classifier_.fit(self._appended(matrix, scores, self._segments(seen)), codes)
         return self
 
     def anomaly_score(self, X: Any) -> Float64Vector | None:
@@ -145,8 +149,9 @@ class HybridFraudPipeline(BinaryClassifier):
         seen = validate_matrix(self, X)[:, self.anomaly_indices_]
         if self.detector_ is None:
             return None
-        score = self.detector_._risk if isinstance(self.detector_, AnomalyDetector) else self.detector_
-        return np.asarray(score(seen), dtype=np.float64)
+        if isinstance(self.detector_, AnomalyDetector):
+            return self.detector_._risk(seen)
+        return called_scores(self.detector_, seen)
 
     def export_steps(self, inputs: Sequence[str], output: str) -> list[ExportedStep]:
         """Return the steps of detector, segmenter and classifier, reading `inputs` and writing `output`.
@@ -160,7 +165,11 @@ class HybridFraudPipeline(BinaryClassifier):
         steps, columns = [], list(inputs) if self.passthrough else []
         if self.detector_ is not None:
             if not hasattr(self.detector_, "export_steps"):
-                raise BundleError("expected a detector of ml.anomaly: a callable can't be put into a bundle")
+                kind = type(getattr(self.detector_, "estimator", self.detector_)).__name__
+                raise BundleError(
+                    f"expected a detector that a runtime serves, got {kind}: publish with one of "
+                    f"{', '.join(DETECTORS)}"
+                )
             steps += self.detector_.export_steps(seen, ANOMALY_SCORE)
             columns += self.detector_.score_names(ANOMALY_SCORE)
         if self.segmenter_ is not None:
@@ -171,32 +180,38 @@ class HybridFraudPipeline(BinaryClassifier):
         return [*steps, *self.classifier_.export_steps(columns, output)]
 
     def trained_outputs(self, X: Float32Matrix, output: str) -> dict[str, Float64Vector]:
-        """Return what each step writes, by the objects that were trained."""
+        """Return what each step writes, by the objects that were trained, each reading what these said."""
         seen = X[:, self.anomaly_indices_]
         outputs: dict[str, Float64Vector] = {}
+        scores = None if isinstance(self.detector_, AnomalyDetector) else _score_columns(self.detector_, seen)
         if isinstance(self.detector_, AnomalyDetector):
-            trained = getattr(self.detector_, "trained_outputs", None)
-            outputs |= trained(seen, ANOMALY_SCORE) if trained else {}
+            outputs |= self.detector_.trained_outputs(seen, ANOMALY_SCORE)
+            scores = np.column_stack([outputs[name] for name in self.detector_.score_names(ANOMALY_SCORE)])
+        segments = None
         if self.segmenter_ is not None:
             outputs |= self.segmenter_.trained_outputs(seen, SEGMENT_NUMBER)
-        appended = self._appended(X, self._score_columns(seen))
+            segments = outputs[SEGMENT_NUMBER]
+        appended = self._appended(X, scores, segments)
         if not hasattr(self.classifier_, "trained_outputs"):
             return {**outputs, output: _probability(self.classifier_, appended)}
         return {**outputs, **self.classifier_.trained_outputs(appended, output)}
 
     def _risk(self, X: Float32Matrix) -> Float64Vector:
-        appended = self._appended(X, self._score_columns(X[:, self.anomaly_indices_]))
+        seen = X[:, self.anomaly_indices_]
+        appended = self._appended(X, _score_columns(self.detector_, seen), self._segments(seen))
         return _probability(self.classifier_, appended)
 
-    def _score_columns(self, seen: Float32Matrix) -> Columns | None:
-        return _score_columns(self.detector_, seen)
+    def _segments(self, seen: Float32Matrix) -> Float64Vector | None:
+        return None if self.segmenter_ is None else self.segmenter_._risk(seen)
 
-    def _appended(self, X: Float32Matrix, scores: Columns | None) -> Float32Matrix:
+    def _appended(
+        self, X: Float32Matrix, scores: Columns | None, segments: Float64Vector | None
+    ) -> Float32Matrix:
         parts = [X] if self.passthrough else []
         if scores is not None:
             parts.append(to_float32(scores))
-        if self.segmenter_ is not None:
-            parts.append(to_float32(self.segmenter_._risk(X[:, self.anomaly_indices_]))[:, None])
+        if segments is not None:
+            parts.append(to_float32(segments)[:, None])
         if not parts:
             raise ValueError("expected a detector or segmenter where passthrough is False, got neither")
         return np.ascontiguousarray(np.hstack(parts))
@@ -246,9 +261,8 @@ def out_of_fold_scores(
 
 
 def _detector(choice: Any, seed: int) -> Any:
-    if choice is None or (callable(choice) and not isinstance(choice, AnomalyDetector)):
-        return choice
-    return make_detector(choice, seed)
+    is_called = callable(choice) and not isinstance(choice, type) and not hasattr(choice, "score_samples")
+    return choice if choice is None or is_called else make_detector(choice, seed)
 
 
 def _score_columns(detector: Any, X: Float32Matrix) -> Columns | None:
@@ -257,7 +271,7 @@ def _score_columns(detector: Any, X: Float32Matrix) -> Columns | None:
     if isinstance(detector, AnomalyDetector):
         columns: Columns = detector.score_columns(X)
         return columns
-    return np.asarray(detector(X), dtype=np.float64)[:, None]
+    return called_scores(detector, X)[:, None]
 
 
 def _probability(classifier: Any, X: Float32Matrix) -> Float64Vector:

@@ -5,25 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from ml.bundles import publish, verify
+from ml.bundles import VerifiedBundle, publish
 from ml.errors import TrainingDataError
 from ml.evaluation import Evaluation
 from ml.features import FRAUD_SCORING
+from ml.graph import ModelGraph
 from ml.hybrid import ANOMALY_SCORE, HybridFraudPipeline
 from ml.manifest import TrainingSpec
 from ml.matrix import Float32Matrix
 from ml.packing import FRAUD_PROBABILITY, pack
+from ml.parity import check_models
 from ml.protocols import CALIBRATION, TEST, TRAIN
 from ml.reference import ReferenceStatistics, measure
 from ml.scoring import Scorer
 from ml.thresholds import Thresholds
 from ml.training_data import TrainingData
 from warehouse.settings import Settings
+
+PARITY_ROWS: Final = 4096
+"""How many test rows the trained objects score too, at most."""
 
 
 def publish_model(
@@ -36,7 +41,11 @@ def publish_model(
     thresholds: Thresholds,
     evaluation: Evaluation,
 ) -> Path:
-    """Publish a fitted model; it is not promoted.
+    """Publish a fitted model that scores as it was trained; it is not promoted.
+
+    Before the bundle appears, it must score the test rows to the bit as the pipeline does, and up to
+    `PARITY_ROWS` of them as the trained objects do (`ml.parity`): those nearest to the threshold to review,
+    where a decision could flip, and as many of all.
 
     Parameters
     ----------
@@ -58,7 +67,7 @@ def publish_model(
     Raises
     ------
     BundleError
-        When it can't be written.
+        When it can't be written, or its runtimes are not what was trained.
     TrainingDataError
         When the bundle does not score the test rows as the model does.
     """
@@ -73,12 +82,21 @@ def publish_model(
         metrics=evaluation.as_dict(),
         reference=_reference(pipeline, data),
     )
-    bundle_dir = publish(
-        settings.models_dir, manifest=packed.manifest, files=packed.files, day=_version_day(training)
-    )
     is_test = data.part(TEST)
-    _check_served_alike(bundle_dir, data.matrix[is_test], pipeline.risk_score(data.frame(is_test)))
-    return bundle_dir
+    matrix, probabilities = data.matrix[is_test], pipeline.risk_score(data.frame(is_test))
+
+    def check(bundle: VerifiedBundle) -> None:
+        _check_served_alike(bundle, matrix, probabilities)
+        rows = matrix[_parity_rows(probabilities, thresholds.review)]
+        check_models(ModelGraph(bundle), bundle, rows, pipeline.trained_outputs(rows, FRAUD_PROBABILITY))
+
+    return publish(
+        settings.models_dir,
+        manifest=packed.manifest,
+        files=packed.files,
+        day=_version_day(training),
+        check=check,
+    )
 
 
 def _reference(pipeline: HybridFraudPipeline, data: TrainingData) -> ReferenceStatistics:
@@ -113,13 +131,21 @@ def provenance(data: TrainingData, protocol: Mapping[str, Any], *, seed: int) ->
 
 
 def _check_served_alike(
-    bundle_dir: Path, matrix: Float32Matrix, probabilities: npt.NDArray[np.float64]
+    bundle: VerifiedBundle, matrix: Float32Matrix, probabilities: npt.NDArray[np.float64]
 ) -> None:
     """Score the test rows as the API will; a decision may not depend on who scores."""
-    served = Scorer(verify(bundle_dir)).outputs(matrix)[FRAUD_PROBABILITY]
+    served = Scorer(bundle).outputs(matrix)[FRAUD_PROBABILITY]
     if not np.array_equal(served, probabilities):
         distance = float(np.max(np.abs(served - probabilities)))
         raise TrainingDataError(f"the bundle scores up to {distance:.3g} off the model that was trained")
+
+
+def _parity_rows(probabilities: npt.NDArray[np.float64], review: float) -> npt.NDArray[np.intp]:
+    """Choose rows to compare: half of them nearest to the threshold, half spread over time."""
+    half = PARITY_ROWS // 2
+    nearest = np.argsort(np.abs(probabilities - review), kind="stable")[:half]
+    spread = np.linspace(0, len(probabilities) - 1, min(half, len(probabilities))).astype(np.intp)
+    return np.union1d(nearest, spread)
 
 
 def _plain(value: Any) -> Any:

@@ -27,6 +27,7 @@ from ml.manifest import (
     parse_json,
 )
 from ml.matrix import Float32Matrix, Float64Vector, rows_to_matrix
+from ml.parity import check_sample
 from ml.reference import ReferenceStatistics
 from ml.thresholds import Decision, Thresholds
 from warehouse.settings import Settings
@@ -118,7 +119,7 @@ class Scorer:
     def __init__(self, bundle: VerifiedBundle) -> None:
         self._manifest = bundle.manifest
         self._graph = ModelGraph(bundle)
-        self._graph.check_parity(bundle.files)
+        check_sample(self._graph, bundle)
         self._plain, self._attributes = _split_features(bundle.manifest.features)
         self.reference = ReferenceStatistics.from_dict(
             parse_json(bundle.files[REFERENCE_FILE], what=REFERENCE_FILE)

@@ -7,12 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 from planted_fraud import NAMES, fitted_pipeline, planted_rows
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
+from sklearn.ensemble import IsolationForest
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import OneClassSVM
 
 from ml.anomaly import AnomalyDetector, IsolationForestDetector, column_medians
+from ml.detectors import make_detector
 from ml.errors import BundleError
 from ml.hybrid import HybridFraudPipeline, out_of_fold_scores
 from ml.matrix import Float32Matrix, Float64Vector
@@ -101,6 +106,109 @@ def test_a_callable_may_stand_for_the_detector() -> None:
 
     pipeline = HybridFraudPipeline(unusual_amount, small_lightgbm(), random_state=0).fit(frame, fraud)
     assert np.array_equal(pipeline.anomaly_score(frame), unusual_amount(frame.to_numpy()))
+
+
+class RemembersRows(BaseEstimator):
+    """Finds unusual what it was not fitted on."""
+
+    def fit(self, X: Any) -> RemembersRows:
+        """Remember rows."""
+        self.seen_ = set(X[:, 0].tolist())
+        return self
+
+    def score_samples(self, X: Any) -> Any:
+        """Return 1 for rows of ``fit``, 0 for others."""
+        return np.asarray([value in self.seen_ for value in X[:, 0].tolist()], dtype=np.float64)
+
+
+ESTIMATORS = [
+    IsolationForest(n_estimators=10),
+    LocalOutlierFactor(novelty=True),
+    OneClassSVM(nu=0.1),
+    make_pipeline(StandardScaler(), IsolationForest(n_estimators=10)),
+]
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda estimator: type(estimator).__name__)
+def test_an_estimator_may_stand_for_the_detector(estimator: Any) -> None:
+    frame, fraud = planted_rows()
+    pipeline = HybridFraudPipeline(estimator, small_lightgbm(), random_state=0).fit(frame, fraud)
+    assert not hasattr(estimator, "n_features_in_")  # a clone is fitted
+    assert pipeline.classifier_.n_features_in_ == len(NAMES) + 1
+    risk = pipeline.anomaly_score(frame)
+    assert risk is not None
+    assert ((risk > 0) & (risk < 1)).all()
+    assert roc_auc_score(fraud, risk) > 0.5
+    filled = np.where(np.isnan(frame), column_medians(frame.to_numpy()), frame).astype(np.float32)
+    usual = pipeline.detector_.estimator_.score_samples(filled)
+    # the map is of one number, learned at fit: it keeps the order and knows no other row
+    assert np.array_equal(np.argsort(risk, kind="stable"), np.argsort(-usual, kind="stable"))
+    assert np.median(risk) == pytest.approx(0.5, abs=1e-9)
+    again = clone(pipeline).fit(frame, fraud)
+    assert again.risk_score(frame).tobytes() == pipeline.risk_score(frame).tobytes()
+
+
+def test_no_row_is_scored_by_an_estimator_that_has_seen_it() -> None:
+    X = np.arange(23, dtype=np.float32).reshape(-1, 1)
+    scores = out_of_fold_scores(make_detector(RemembersRows(), 0), X, n_splits=5)
+    assert scores is not None
+    assert (scores > 0.5).all()
+
+
+def test_a_pipeline_with_an_estimator_can_not_be_published() -> None:
+    frame, fraud = planted_rows()
+    forest = IsolationForest(n_estimators=5)
+    pipeline = HybridFraudPipeline(forest, small_lightgbm(), random_state=0).fit(frame, fraud)
+    with pytest.raises(BundleError, match="runtime serves, got IsolationForest: publish with one of"):
+        pipeline.export_steps(NAMES, "risk")
+    called = HybridFraudPipeline(lambda X: np.zeros(len(X)), small_lightgbm(), random_state=0)
+    with pytest.raises(BundleError, match="runtime serves, got function"):
+        called.fit(frame, fraud).export_steps(NAMES, "risk")
+
+
+@pytest.mark.parametrize(
+    ("detector", "told"),
+    [
+        (IsolationForest, r"the class IsolationForest: write IsolationForest\(\)"),
+        (IsolationForestDetector, r"write IsolationForestDetector\(\)"),
+        (LocalOutlierFactor(), "LocalOutlierFactor without score_samples"),
+        (LogisticRegression(), "LogisticRegression without score_samples"),
+        (3, "int without fit, score_samples, get_params"),
+    ],
+)
+def test_what_is_no_detector_is_refused(detector: Any, told: str) -> None:
+    frame, fraud = planted_rows()
+    with pytest.raises(TypeError, match=told):
+        HybridFraudPipeline(detector, small_lightgbm(), random_state=0).fit(frame, fraud)
+
+
+@pytest.mark.parametrize(
+    "called",
+    [
+        lambda X: X[:, :1],
+        lambda X: np.zeros(len(X) - 1),
+        lambda X: np.full(len(X), np.nan),
+        lambda X: np.full(len(X), np.inf),
+        lambda X: np.full(len(X), 1.5),
+        lambda X: np.full(len(X), -0.1),
+        lambda X: 0.5,
+    ],
+)
+def test_a_callable_that_gives_no_risks_is_refused(called: Any) -> None:
+    frame, fraud = planted_rows()
+    pipeline = HybridFraudPipeline(called, small_lightgbm(), random_state=0)
+    with pytest.raises(ValueError, match=r"expected 1200 finite scores in \[0, 1\]"):
+        pipeline.fit(frame, fraud)
+
+
+def test_an_estimator_whose_scores_are_no_numbers_is_refused() -> None:
+    class NoNumbers(RemembersRows):
+        def score_samples(self, X: Any) -> Any:
+            return np.full(len(X), np.nan)
+
+    frame, _ = planted_rows()
+    with pytest.raises(ValueError, match=r"finite scores of NoNumbers\.score_samples"):
+        make_detector(NoNumbers(), 0).fit(frame)
 
 
 def test_any_classifier_may_be_composed_but_only_served_ones_exported() -> None:

@@ -528,6 +528,22 @@ CONTENTS: dict[str, Forge] = {
         "parity.json", lambda content: content.update(inputs=[[0.5]])
     ),
     "a sample without answers": parsed("parity.json", lambda content: content.update(outputs={})),
+    "a sample without the probability": parsed(
+        "parity.json", lambda content: content["outputs"].pop("fraud_probability") and None
+    ),
+    "a sample without the anomaly score": parsed(
+        "parity.json", lambda content: content["outputs"].pop("anomaly_score") and None
+    ),
+    "a sample without a member": parsed(
+        "parity.json", lambda content: content["outputs"].pop("fraud_probability_line") and None
+    ),
+    "a sample without a curve": parsed(
+        "parity.json", lambda content: content["outputs"].pop("fraud_probability_line_rank") and None
+    ),
+    "a sample of one model alone": parsed(
+        "parity.json",
+        lambda content: content.update(outputs={"segment": content["outputs"]["segment"]}),
+    ),
     "a sample with fewer answers": parsed(
         "parity.json", lambda content: content["outputs"]["fraud_probability"].pop()
     ),

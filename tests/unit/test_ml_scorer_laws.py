@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import pkgutil
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,16 @@ import pandas as pd
 import pytest
 from planted_fraud import planted_rows
 from sklearn.base import clone
+from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import ml
 from ml.anomaly import AutoencoderDetector, IsolationForestDetector, OneClassSvmDetector
 from ml.ensemble import CalibratedClassifier, RankAverageClassifier
-from ml.graph import DENSE_TOLERANCE, PARITY_TOLERANCE
+from ml.estimator_detector import EstimatorDetector
 from ml.hybrid import HybridFraudPipeline
+from ml.parity import DENSE_TOLERANCE, PARITY_TOLERANCE
 from ml.risk import RiskScorer
 from ml.runtimes import DENSE_KINDS, load_runtime
 from ml.segments import Segmenter
@@ -29,6 +32,7 @@ from ml.tree_classifiers import LightGBMClassifier, RandomForest, XGBoostClassif
 # Small versions of scorers whose default size is for real data; others are tested as they come.
 SMALL: dict[type[RiskScorer], dict[str, Any]] = {
     IsolationForestDetector: {"n_estimators": 10},
+    EstimatorDetector: {"estimator": IsolationForest(n_estimators=10)},
     HybridFraudPipeline: {
         "anomaly_detector": IsolationForestDetector(n_estimators=5),
         "classifier": default_lightgbm(n_estimators=10, learning_rate=0.2, n_jobs=1),
@@ -69,22 +73,35 @@ def has_abstract_methods(scorer: type) -> bool:
 
 
 SCORERS = discovered()
+SERVED = [scorer for scorer in SCORERS if hasattr(scorer, "export_steps")]
 
 
 def make(scorer: type[RiskScorer]) -> RiskScorer:
     return scorer(**SMALL.get(scorer, {}), random_state=3)
 
 
-@pytest.fixture(scope="module", params=SCORERS, ids=lambda scorer: scorer.__name__)
-def fitted(request: pytest.FixtureRequest) -> Any:
+@cache
+def fit_on_planted(scorer: type[RiskScorer]) -> Any:
     frame, fraud = planted_rows()
-    return make(request.param).fit(frame, fraud)  # type: ignore[attr-defined]
+    return make(scorer).fit(frame, fraud)  # type: ignore[attr-defined]
+
+
+@pytest.fixture(params=SCORERS, ids=lambda scorer: scorer.__name__)
+def fitted(request: pytest.FixtureRequest) -> Any:
+    return fit_on_planted(request.param)
+
+
+@pytest.fixture(params=SERVED, ids=lambda scorer: scorer.__name__)
+def served(request: pytest.FixtureRequest) -> Any:
+    """Return a fitted scorer that fits into bundles."""
+    return fit_on_planted(request.param)
 
 
 def test_the_known_scorers_are_discovered() -> None:
     assert {IsolationForestDetector, HybridFraudPipeline} <= set(SCORERS)
     assert {scorer.__name__ for scorer in SMALL} <= {scorer.__name__ for scorer in SCORERS}
-    assert len(SCORERS) == 12
+    assert len(SCORERS) == 13
+    assert set(SCORERS) - set(SERVED) == {EstimatorDetector}
 
 
 @parametrize_with_checks([*[make(scorer) for scorer in SCORERS], Segmenter(random_state=3)])
@@ -132,9 +149,13 @@ def test_the_same_seed_gives_the_same_bits(fitted: Any) -> None:
     frame, fraud = planted_rows()
     again = clone(fitted).fit(frame, fraud)
     assert again.risk_score(frame).tobytes() == fitted.risk_score(frame).tobytes()
-    # what a bundle stores is the same too, so its hashes are
+
+
+def test_the_same_seed_gives_the_same_hashes(served: Any) -> None:
+    frame, fraud = planted_rows()
     columns = list(frame.columns)
-    assert again.export_steps(columns, "risk") == fitted.export_steps(columns, "risk")
+    again = clone(served).fit(frame, fraud)
+    assert again.export_steps(columns, "risk") == served.export_steps(columns, "risk")
 
 
 def test_planted_fraud_scores_higher(fitted: Any) -> None:
@@ -155,30 +176,31 @@ def test_a_copy_scores_the_same_bits(fitted: Any) -> None:
     assert copied.risk_score(frame).tobytes() == fitted.risk_score(frame).tobytes()
 
 
-def test_its_bundle_scores_the_same_bits_and_holds_no_training_row(fitted: Any) -> None:
+def test_its_bundle_scores_the_same_bits_and_holds_no_training_row(served: Any) -> None:
     frame, _ = planted_rows()
     matrix = frame.to_numpy(dtype=np.float32)
-    steps = fitted.export_steps(list(frame.columns), "risk")
+    steps = served.export_steps(list(frame.columns), "risk")
     columns = {name: matrix[:, index] for index, name in enumerate(frame.columns)}
     for step in steps:
         inputs = np.column_stack([columns[name] for name in step.inputs]).astype(np.float32)
         runtime = load_runtime(step.model.kind, step.model.files)
         columns[step.output] = runtime.run(inputs)
-    assert np.clip(columns["risk"], 0, 1).tobytes() == fitted.risk_score(frame).tobytes()
+    assert np.clip(columns["risk"], 0, 1).tobytes() == served.risk_score(frame).tobytes()
     stored = b"".join(content for step in steps for content in step.model.files.values())
     for row in matrix[np.isfinite(matrix).all(axis=1)]:
         assert row.tobytes() not in stored
         assert row.astype(np.float64).tobytes() not in stored
 
 
-def test_the_runtimes_agree_with_the_trained_objects(fitted: Any) -> None:
+def test_the_runtimes_agree_with_the_trained_objects(served: Any) -> None:
     frame, _ = planted_rows(seed=4)
     matrix = frame.to_numpy(dtype=np.float32)
-    kinds = {step.output: step.model.kind for step in fitted.export_steps(list(frame.columns), "risk")}
+    kinds = {step.output: step.model.kind for step in served.export_steps(list(frame.columns), "risk")}
     tolerance = DENSE_TOLERANCE if DENSE_KINDS & set(kinds.values()) else PARITY_TOLERANCE
-    trained = fitted.trained_outputs(matrix, "risk")
-    assert fitted.risk_score(frame) == pytest.approx(trained["risk"], abs=tolerance, rel=0)
+    trained = served.trained_outputs(matrix, "risk")
+    assert set(trained) == set(kinds)
+    assert served.risk_score(frame) == pytest.approx(trained["risk"], abs=tolerance, rel=0)
     # a decision can differ only as near to the threshold as the scores are to each other
     threshold = np.quantile(trained["risk"], 0.95)
-    flips = (fitted.risk_score(frame) >= threshold) != (trained["risk"] >= threshold)
+    flips = (served.risk_score(frame) >= threshold) != (trained["risk"] >= threshold)
     assert (np.abs(trained["risk"][flips] - threshold) <= tolerance).all()
