@@ -12,11 +12,10 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from api.errors import RequestError
-from warehouse.canonical import MAX_AMOUNT_MINOR, MAX_EVENT_US, MAX_ID_LENGTH, MIN_EVENT_US
+from warehouse.canonical import MAX_AHEAD_US, MAX_AMOUNT_MINOR, MAX_EVENT_US, MAX_ID_LENGTH, MIN_EVENT_US
 from warehouse.live_events import Transaction
 from warehouse.live_labels import Label
 
-MAX_AHEAD_US: Final = 5 * 60 * 1_000_000
 Body = TypeVar("Body", bound=BaseModel)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_ATTRIBUTES: Final = 256

@@ -85,9 +85,10 @@ class _Home:
     @classmethod
     def made(cls, folder: Path, customers: int, days: int) -> _Home:
         settings = simulated_home(folder, customers=CUSTOMERS * customers, days=DAYS * days)
-        backfill_live_windows(settings, now_us=0)
+        now_us = _newest_us(settings)
+        backfill_live_windows(settings, now_us=now_us)
         features.apply(settings)
-        features.materialize(settings, until_us=_newest_us(settings))
+        features.materialize(settings, until_us=now_us)
         home = cls(settings, f"{customers} times the customers, {days} times the days")
         home.look_up(LOOKUPS)  # pages and statements are warm
         return home

@@ -19,6 +19,9 @@ MIN_EVENT_US: Final = 0
 MAX_EVENT_US: Final = 4_102_444_800_000_000
 """Event times must be before this: 2100-01-01T00:00:00Z, in microseconds."""
 
+MAX_AHEAD_US: Final = 5 * 60 * 1_000_000
+"""How far ahead of the clock an event may be, in microseconds: what lies further has not happened yet."""
+
 MAX_ID_LENGTH: Final = 200
 """Longest transaction, customer or merchant id, in characters."""
 

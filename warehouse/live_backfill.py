@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import duckdb
 
-from warehouse.canonical import TRANSACTION_SCHEMA
+from warehouse.canonical import MAX_AHEAD_US, TRANSACTION_SCHEMA
 from warehouse.errors import BuildError
 from warehouse.live_horizon import live_horizon_us
 from warehouse.live_store import LiveStore
@@ -23,12 +23,15 @@ def backfill_live_windows(
 ) -> int:
     """Copy the last `live_horizon` plus allowed lateness of published transactions; prune what lies behind.
 
+    Both count back from the newest event that is not ahead of the clock by more than the API allows: a row
+    dated in the future is copied, and moves nothing.
+
     Parameters
     ----------
     settings : Settings
         The home; its warehouse must be published.
     now_us : int
-        The clock, for decisions past their retention: UTC microseconds.
+        The clock, UTC microseconds.
     known_before_us : int, optional
         Only what became known before this instant (UTC microseconds); by default everything.
     progress : callable, optional
@@ -49,19 +52,21 @@ def backfill_live_windows(
             f"there is no published warehouse at {settings.published_file}: run `cbp build` first"
         )
     memory_us = live_horizon_us(settings) + ALLOWED_LATENESS_US
+    latest_us = now_us + MAX_AHEAD_US
     columns = ", ".join(name for name in TRANSACTION_SCHEMA.names if name != "source_order")
     with duckdb.connect(str(settings.published_file), read_only=True) as connection:
         recent = connection.execute(
             f"with known as (select {columns} from marts.fct_transactions "  # noqa: S608 - our own schema
             "where $before is null or ingested_us < $before) "
-            "select * from known where event_us >= (select max(event_us) from known) - $memory",
-            {"before": known_before_us, "memory": memory_us},
+            "select * from known where event_us >= "
+            "(select coalesce(max(event_us), $latest) from known where event_us <= $latest) - $memory",
+            {"before": known_before_us, "memory": memory_us, "latest": latest_us},
         ).to_arrow_table()
     store = LiveStore.open(settings)
     try:
         store.create_tables()
         added = store.backfill(recent, progress=progress)
-        newest_us = store.newest_event_us()
+        newest_us = store.newest_event_us(until_us=latest_us)
         if newest_us is not None:
             store.prune(
                 newest_us - memory_us,

@@ -283,11 +283,12 @@ class LiveStore:
                     update(heads).where(heads.c.name == name, heads.c.value < value).values(value=value)
                 )
 
-    def newest_event_us(self) -> int | None:
-        """Latest event time in the store, UTC microseconds; None when it is empty."""
+    def newest_event_us(self, *, until_us: int) -> int | None:
+        """Latest event time up to an instant, UTC microseconds; None when the store has no such event."""
+        newest = select(func.max(events.c.event_us)).where(events.c.event_us <= until_us)
         with self.reading() as connection:
-            newest: int | None = connection.execute(select(func.max(events.c.event_us))).scalar_one()
-            return newest
+            newest_us: int | None = connection.execute(newest).scalar_one()
+            return newest_us
 
     def prune(self, horizon_us: int, *, decided_before_us: int | None = None) -> tuple[int, int]:
         """Delete events older than `horizon_us` that are safe in the warehouse, and old decisions.

@@ -19,7 +19,7 @@ from landed_rows import land
 from sqlalchemy import select
 
 from warehouse.building import BuildResult, build, dbt_environment, run_dbt
-from warehouse.canonical import TRANSACTION_SCHEMA
+from warehouse.canonical import MAX_AHEAD_US, TRANSACTION_SCHEMA
 from warehouse.errors import BuildError
 from warehouse.live_backfill import backfill_live_windows
 from warehouse.live_events import Transaction
@@ -126,10 +126,32 @@ def test_the_live_store_gets_recent_history_and_loses_what_lies_behind(built: Bu
     store = LiveStore.open(settings)
     store.create_tables()
     store.backfill(pa.Table.from_pylist([payment(OLD)], TRANSACTION_SCHEMA))
-    assert backfill_live_windows(settings, now_us=START_US) == 2
+    now_us = START_US + 61 * DAY_US
+    assert backfill_live_windows(settings, now_us=now_us) == 2
     assert [row["transaction_id"] for row in live_events(store)] == [f"t{number}" for number in RECENT]
-    assert backfill_live_windows(settings, now_us=START_US) == 0
+    assert backfill_live_windows(settings, now_us=now_us) == 0
     store.close()
+
+
+def test_a_row_dated_in_the_future_is_copied_and_pushes_nothing_out_of_the_live_store(
+    built: Built, tmp_path: Path
+) -> None:
+    settings = replace(built.settings, live_store_url=f"sqlite:///{tmp_path / 'live.db'}")
+    ahead, behind = RECENT[1], RECENT[0]
+    now_us = payment(ahead)["event_us"] - MAX_AHEAD_US - 1
+    # Of the newest that has happened: every payment since is known, and nothing is behind its horizon.
+    assert backfill_live_windows(settings, now_us=now_us) == 14
+    store = LiveStore.open(settings)
+    assert {row["transaction_id"] for row in live_events(store)} >= {"t0", f"t{behind}", f"t{ahead}"}
+    # A microsecond on it may have happened, as the API sees it: it is the newest.
+    assert backfill_live_windows(settings, now_us=now_us + 1) == 0
+    assert [row["transaction_id"] for row in live_events(store)] == [f"t{number}" for number in RECENT]
+    store.close()
+
+
+def test_a_history_that_lies_all_in_the_future_is_copied_whole(built: Built, tmp_path: Path) -> None:
+    settings = replace(built.settings, live_store_url=f"sqlite:///{tmp_path / 'live.db'}")
+    assert backfill_live_windows(settings, now_us=START_US - DAY_US) == 14
 
 
 def test_what_was_scored_lands_and_a_killed_build_is_repaired_by_the_next(built: Built) -> None:

@@ -141,7 +141,8 @@ def test_pruning_keeps_what_is_not_safe_in_the_warehouse(store: LiveStore) -> No
     claims = claim(store, pay("landed", event_us=old), pay("not landed", event_us=old), pay("new"))
     answers = store.decide([decision_of(one) for one in claims], seal=seal, now_us=START_US)
     store.mark_landed(events_through=2, labels_through=0)
-    assert store.newest_event_us() == START_US
+    assert store.newest_event_us(until_us=START_US) == START_US
+    assert store.newest_event_us(until_us=START_US - 1) == old
     assert store.prune(START_US - 37 * DAY_US) == (2, 0)
     assert store.events_after(0)["transaction_id"].to_pylist() == ["not landed", "new"]
     # Its answer outlives the event.
@@ -151,7 +152,7 @@ def test_pruning_keeps_what_is_not_safe_in_the_warehouse(store: LiveStore) -> No
 
 
 def test_an_empty_store_has_no_newest_event(store: LiveStore) -> None:
-    assert store.newest_event_us() is None
+    assert store.newest_event_us(until_us=START_US) is None
     assert store.events_after(0).num_rows == 0
 
 

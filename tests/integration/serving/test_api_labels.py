@@ -10,7 +10,7 @@ from scoring_home import NOW_US
 from werkzeug.test import TestResponse
 
 from api.clock import now_us
-from api.schemas import MAX_AHEAD_US
+from warehouse.canonical import MAX_AHEAD_US
 
 
 def send(api: Api, *labels: Any, role: str = "label_source", **more: Any) -> TestResponse:
