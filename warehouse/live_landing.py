@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,8 +28,10 @@ class LandedFromLive:
 def land_scored(settings: Settings) -> LandedFromLive:
     """Land scored events and labels that are not landed yet.
 
-    A kill between the batch's rename and the store's mark lands the same rows once more with the next
-    run: staging keeps the first of each.
+    A batch is named after its content. After a kill between its rename and the store's mark the next run
+    finds it there, or lands its rows once more with those that have come since: staging keeps the first of
+    each. Other rows under the same numbers (a live store that was remade, or restored from a copy) are
+    another batch.
     """
     if not _has_live_store(settings):
         return LandedFromLive(events=0, labels=0)
@@ -44,7 +47,7 @@ def land_scored(settings: Settings) -> LandedFromLive:
         landed = LandedFromLive(events=events.num_rows, labels=labels.num_rows)
         publish_batch(
             settings,
-            f"live-{last_event}-{last_label}",
+            f"live-{last_event}-{last_label}-{_digest(events, labels)}",
             write=lambda folder: _write(folder, events, labels, landed),
         )
         store.mark_landed(events_through=last_event, labels_through=last_label)
@@ -56,6 +59,16 @@ def land_scored(settings: Settings) -> LandedFromLive:
 def _has_live_store(settings: Settings) -> bool:
     url = make_url(settings.live_store_url)
     return url.get_backend_name() != "sqlite" or Path(url.database or "").is_file()
+
+
+def _digest(*tables: pa.Table) -> str:
+    digest = hashlib.sha256()
+    for table in tables:
+        stream = pa.BufferOutputStream()
+        with pa.ipc.new_stream(stream, table.schema) as writer:
+            writer.write_table(table)
+        digest.update(stream.getvalue())
+    return digest.hexdigest()[:16]
 
 
 def _write(folder: Path, events: pa.Table, labels: pa.Table, landed: LandedFromLive) -> None:
