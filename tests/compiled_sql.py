@@ -75,9 +75,10 @@ def looped_parts(home: Path) -> LoopedParts:
     """Compile the velocity model for compiled loops in a home of its own."""
     settings = Settings.from_environment({"CBP_HOME": str(home)})
     arguments = ["compile", "--vars", "velocity_rendering: loops"]
+    parts = "{{ _parts_declared(ref('int_transactions__deduped')) }}"
     run_dbt(settings, [*arguments, "--select", "feat_transaction_velocity"])
     declared = subprocess.run(
-        [Path(sys.executable).with_name("dbt"), "--quiet", *arguments, "--inline", "{{ _parts_declared() }}"],
+        [Path(sys.executable).with_name("dbt"), "--quiet", *arguments, "--inline", parts],
         cwd=PROJECT_ROOT,
         env=os.environ | dbt_environment(settings),
         capture_output=True,

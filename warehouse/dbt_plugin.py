@@ -7,7 +7,6 @@ does so on a cursor of its own: it sees what is committed.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 import shutil
@@ -76,10 +75,11 @@ class Plugin(BasePlugin):
 
     def _reason_for_windows(self, declared: str) -> str:
         """Say why velocity parts can't be computed by compiled loops; empty: they can."""
-        if importlib.util.find_spec("numba") is None:
-            return "numba is not installed"
-        from warehouse.velocity_parts import PartSpec, UnknownPartError
-
+        try:
+            from warehouse.velocity_parts import PartSpec, UnknownPartError
+        except (ImportError, RuntimeError) as error:
+            # Numba says so as it is imported: it isn't there, or finds no folder to keep what it compiles.
+            return f"numba can't compile loops here: {error}"
         try:
             PartSpec.from_dict(json.loads(declared))
         except UnknownPartError as error:

@@ -3,7 +3,7 @@
 dbt's macro ``compute_due_parts`` hands over what it would otherwise render as window functions (see
 ``dbt_project/macros/features/window_parts.sql``): the parts, and the key columns of each entity. History is
 worked in slices of time; what later windows look back on is kept as numbers (`velocity_history`), so that
-each row is read once and memory follows a slice and the longest window, not the history. What is unknown
+each row is read once and memory follows a slice and the longest window, not the history. What has no loop
 here raises `UnknownPartError`: dbt then renders windows.
 """
 
@@ -69,13 +69,18 @@ class PartSpec:
         Raises
         ------
         UnknownPartError
-            Names a part that has no compiled loop.
+            Names a part that has no compiled loop, or whose column isn't of the integers that loops add up.
         """
         parts = tuple(Part(**part) for part in values["parts"])
         unknown = sorted({part.part for part in parts} - set(LOOPS))
         if unknown:
             raise UnknownPartError(f"expected parts among {sorted(LOOPS)}, got {unknown}")
-        return cls({name: tuple(keys) for name, keys in values["entities"].items()}, parts)
+        spec = cls({name: tuple(keys) for name, keys in values["entities"].items()}, parts)
+        types = values["types"]  # of no column before the relation is built
+        others = {name: types[name] for name in sorted(spec.numeric & set(types)) if types[name] != "bigint"}
+        if others:
+            raise UnknownPartError(f"expected bigint columns to calculate with, got {others}")
+        return spec
 
     @property
     def horizon_us(self) -> int:

@@ -199,6 +199,42 @@ def test_a_failed_test_leaves_the_published_warehouse(built: Built) -> None:
     shutil.rmtree(bad)
 
 
+def velocity_of(settings: Settings, target: Path, **variables: Any) -> str:
+    """Compile the velocity model against what is built; returns its text."""
+    arguments = ["--target-path", str(target), "--vars", json.dumps(variables)]
+    run_dbt(settings, ["compile", "--select", "feat_transaction_velocity", *arguments])
+    (text,) = (target / "compiled").rglob("feat_transaction_velocity.sql")
+    return text.read_text(encoding="utf-8")
+
+
+def test_velocity_is_computed_by_loops(built: Built, tmp_path: Path) -> None:
+    assert "read_parquet" in velocity_of(built.settings, tmp_path)
+
+
+def test_velocity_falls_back_to_windows_where_numba_keeps_nothing(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_LOCATOR_CLASSES", "UserProvidedCacheLocator")
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    assert "partition by customer_id" in velocity_of(built.settings, tmp_path)
+    with pytest.raises(BuildError, match="cannot cache function"):
+        velocity_of(built.settings, tmp_path, velocity_rendering="loops")
+
+
+def test_velocity_falls_back_to_windows_where_a_column_is_not_of_integers(
+    built: Built, tmp_path: Path
+) -> None:
+    variables = {
+        "measures": {"latitude": "latitude"},
+        "velocity_features": [
+            {"entity": "customer", "measure": "latitude", "operation": "max", "windows": ["24h"]}
+        ],
+    }
+    assert "partition by customer_id" in velocity_of(built.settings, tmp_path, **variables)
+    with pytest.raises(BuildError, match=r"got .*latitude.*double"):
+        velocity_of(built.settings, tmp_path, velocity_rendering="loops", **variables)
+
+
 def test_dbts_own_unit_tests_pass(empty: Settings) -> None:
     assert run_dbt(empty, ["test", "--select", "test_type:unit"]) >= 9
 

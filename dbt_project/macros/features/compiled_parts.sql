@@ -3,8 +3,8 @@
     has them computed into Parquet files, which the model reads; the expressions that finish features stay the one text.
 #}
 
-{# Whether parts are computed by compiled loops: `auto` takes them where every part has one. #}
-{% macro is_compiled() %}
+{# Whether a relation's parts are computed by compiled loops: `auto` takes them where they can run and every part has one. #}
+{% macro is_compiled(transactions) %}
     {% set rendering = var('velocity_rendering') %}
     {% if rendering not in ('auto', 'loops', 'windows') %}
         {{ exceptions.raise_compiler_error("expected velocity_rendering auto, loops or windows, got '" ~ rendering ~ "'") }}
@@ -12,7 +12,7 @@
     {% if not execute or rendering == 'windows' or model.resource_type == 'unit_test' %}
         {{ return(false) }}
     {% endif %}
-    {% set reason = run_query("select reason_for_windows('" ~ _parts_declared() ~ "')").columns[0].values()[0] %}
+    {% set reason = run_query("select reason_for_windows('" ~ _parts_declared(transactions) ~ "')").columns[0].values()[0] %}
     {% if reason and rendering == 'loops' %}
         {{ exceptions.raise_compiler_error("velocity_rendering is loops, but " ~ reason) }}
     {% elif reason %}
@@ -23,9 +23,9 @@
 
 {# Hook: computes the parts of the payments that are due. #}
 {% macro compute_due_parts(transactions) -%}
-    {%- if is_compiled() -%}
+    {%- if is_compiled(transactions) -%}
     select write_velocity_parts(
-        '{{ transactions }}', '{{ _parts_declared() }}', {{ first_due_us(transactions) if is_incremental() else '-' ~ end_of_time_us() }}
+        '{{ transactions }}', '{{ _parts_declared(transactions) }}', {{ first_due_us(transactions) if is_incremental() else '-' ~ end_of_time_us() }}
     )
     {%- endif -%}
 {%- endmacro %}
@@ -40,8 +40,8 @@
     select discard_velocity_parts()
 {%- endmacro %}
 
-{# Parts and the keys of their entities, as JSON. #}
-{% macro _parts_declared() %}
+{# Parts, the keys of their entities, and the types of the relation's columns (none before it is built), as JSON within a SQL string. #}
+{% macro _parts_declared(transactions) %}
     {% set entities = {} %}
     {% for entity in velocity_entities() %}
         {% do entities.update({entity: var('entities')[entity]['keys']}) %}
@@ -52,5 +52,9 @@
             'name': part.name, 'part': part.part, 'column': part.column, 'entity': part.entity, 'window_us': window_us(part.window)
         }) %}
     {% endfor %}
-    {{ return(tojson({'entities': entities, 'parts': parts})) }}
+    {% set types = {} %}
+    {% for column in adapter.get_columns_in_relation(transactions) %}
+        {% do types.update({column.name: column.dtype | lower}) %}
+    {% endfor %}
+    {{ return(escape_single_quotes(tojson({'entities': entities, 'parts': parts, 'types': types}))) }}
 {% endmacro %}

@@ -12,7 +12,7 @@
     ],
 ) }}
 
-with {% if not is_compiled() -%}
+with {% if not is_compiled(ref('int_transactions__deduped')) -%}
 transactions as (
 
     select * from {{ ref('int_transactions__deduped') }}
@@ -26,7 +26,7 @@ transactions as (
 -- Aggregates over what came strictly before, each once.
 windowed as (
 
-    {{ (compiled_parts() if is_compiled() else windowed_parts('transactions')) | indent(4) }}
+    {{ (compiled_parts() if is_compiled(ref('int_transactions__deduped')) else windowed_parts('transactions')) | indent(4) }}
 
 ),
 {{ finishing_ctes('windowed') }},
