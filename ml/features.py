@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -27,6 +29,14 @@ from warehouse.settings import PROJECT_ROOT, Settings
 
 REPO_DIR = PROJECT_ROOT / "feature_repo"
 _EPOCH = from_us(0)
+_CONFIG: Final = "feature_store.yaml"
+_OWN_FILES: Final = {
+    "registry": {
+        "registry_store_type": "warehouse.feast_registry.HomeRegistryStore",
+        "path": "registry.db",
+    },
+    "online_store": {"type": "warehouse.feast_online_store.RowOnlineStore", "path": "online.db"},
+}
 
 __all__ = [
     "FRAUD_SCORING",
@@ -35,6 +45,7 @@ __all__ = [
     "OnlineRow",
     "Progress",
     "apply",
+    "keep_to_own_files",
     "materialize",
     "open_store",
     "training_frame",
@@ -51,14 +62,23 @@ def open_store(settings: Settings) -> FeatureStore:
     Returns
     -------
     feast.FeatureStore
-        Configured by ``feature_repo/feature_store.yaml``, with every path below ``settings.feast_dir``.
+        Configured by the home's own ``feast/feature_store.yaml`` (see `keep_to_own_files`), else by
+        ``feature_repo/feature_store.yaml``, with every path below ``settings.feast_dir``.
     """
-    raw = yaml.safe_load((REPO_DIR / "feature_store.yaml").read_text(encoding="utf-8"))
+    own = settings.feast_dir / _CONFIG
+    raw = _read_config(own if own.is_file() else REPO_DIR / _CONFIG)
     for section, key in (("registry", "path"), ("online_store", "path"), ("offline_store", "temp_directory")):
         # An online store that isn't a file (Redis) has no path.
         if key in raw[section]:
             raw[section][key] = str(settings.feast_dir / raw[section][key])
     return FeatureStore(config=RepoConfig(repo_path=REPO_DIR, **raw))
+
+
+def keep_to_own_files(settings: Settings) -> None:
+    """Make a home's registry and online store files of its own, whatever store the project shares."""
+    own = _read_config(REPO_DIR / _CONFIG) | _OWN_FILES
+    settings.feast_dir.mkdir(parents=True, exist_ok=True)
+    (settings.feast_dir / _CONFIG).write_text(yaml.safe_dump(own), encoding="utf-8")
 
 
 def apply(settings: Settings) -> FeatureStore:
@@ -227,6 +247,11 @@ def _materialize_view(
     )
     store.registry.apply_materialization(view, store.project, start, until)
     return counter.total
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    config: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return config
 
 
 class _Counter:

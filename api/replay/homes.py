@@ -11,6 +11,7 @@ from pathlib import Path
 from api.clients import create_api_key
 from api.clock import now_us
 from api.settings import ApiSettings
+from ml import features
 from warehouse.file_locks import locked
 from warehouse.live_store import LiveStore
 from warehouse.settings import Settings
@@ -39,7 +40,7 @@ def replay_folder(settings: Settings) -> Path:
 
 
 def fresh_home(settings: Settings, folder: Path) -> Settings:
-    """Empty `folder` and make a home of it, with models, reports and live store inside."""
+    """Empty `folder` and make a home of it, with models, reports, live and online store inside."""
     shutil.rmtree(folder, ignore_errors=True)
     home = replace(
         settings,
@@ -49,6 +50,7 @@ def fresh_home(settings: Settings, folder: Path) -> Settings:
         live_store_url=f"sqlite:///{folder / 'live' / 'live.db'}",
     )
     home.create_folders()
+    features.keep_to_own_files(home)
     return home
 
 

@@ -1,4 +1,4 @@
-"""Homes of a replay: one replay at a time may make them."""
+"""Homes of a replay: one replay at a time may make them, and they keep to themselves."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from feature_home import DAY_US, START_US, make_settings, write_small_world
 
-from api.replay.homes import only_replay
+from api.replay.homes import fresh_home, only_replay
 from cbp import main
+from ml import features
 from warehouse.settings import Settings
 
 
@@ -27,3 +29,23 @@ def test_a_second_replay_of_a_home_is_refused_and_erases_nothing(
     assert made.is_file()
     with only_replay(settings):
         pass
+
+
+def test_a_home_keeps_to_its_own_files_where_the_project_names_a_store_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = (features.REPO_DIR / "feature_store.yaml").read_text(encoding="utf-8")
+    of_the_file = "type: warehouse.feast_online_store.RowOnlineStore\n  path: online.db\n"
+    assert of_the_file in shared
+    for_all = f"type: sqlite\n  path: {tmp_path / 'production.db'}\n"
+    (tmp_path / "feature_store.yaml").write_text(shared.replace(of_the_file, for_all), encoding="utf-8")
+    monkeypatch.setattr(features, "REPO_DIR", tmp_path)
+    settings = make_settings(tmp_path)
+    assert features.open_store(settings).config.online_store.type == "sqlite"
+    home = fresh_home(settings, tmp_path / "replay" / "served")
+    write_small_world(home)
+    features.apply(home)
+    assert features.materialize(home, until_us=START_US + DAY_US)["customer_profile"] == 2
+    assert (home.feast_dir / "online.db").is_file()
+    assert not (tmp_path / "production.db").exists()
+    assert Path(features.open_store(home).config.registry.path).is_relative_to(home.home)
