@@ -1,4 +1,4 @@
-"""Builds the warehouse: lands what was scored, runs dbt with its tests, compiles the live SQL, publishes.
+"""Builds the warehouse: dbt lands what was scored, runs and tests its models, compiles the live SQL; publish.
 
 dbt runs as one process of its own: it alone opens the build file, it reads the project once for all that is
 asked of it, and its memory is given back when it ends.
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from warehouse.errors import BuildError
-from warehouse.live_landing import LandedFromLive, land_scored
+from warehouse.landing import list_batches
+from warehouse.live_landing import LandedFromLive, landed_from_live
 from warehouse.publishing import publish
 from warehouse.settings import PROJECT_ROOT, Settings
 
@@ -70,7 +71,7 @@ def build(
         When a model can't be built or a test fails; the published warehouse stays as it was.
     """
     settings.create_folders()
-    landed = land_scored(settings)
+    known = list_batches(settings)
     present = [] if as_of_us is None else ["--vars", json.dumps({"as_of_us": as_of_us})]
     extent = ["--full-refresh"] if full_refresh else []
     nodes = run_dbt(
@@ -80,6 +81,7 @@ def build(
         ["compile", "--select", *ANALYSES, *present],
         progress=progress,
     )
+    landed = landed_from_live(list_batches(settings)[len(known) :])
     return BuildResult(landed=landed, nodes=nodes, published=publish(settings))
 
 
@@ -130,6 +132,7 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
     """Environment variables that make dbt work in one home."""
     return {
         "CBP_HOME": str(settings.home),
+        "CBP_LIVE_STORE": settings.live_store_url,
         "DBT_TARGET_PATH": str(settings.dbt_target_dir),
         "DBT_LOG_PATH": str(settings.home / "logs"),
     }

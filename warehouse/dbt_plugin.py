@@ -47,6 +47,7 @@ class Plugin(BasePlugin):
         """Register the functions that the project's hooks call."""
         self.connection = conn
         functions: tuple[tuple[Callable[..., object], list[Any], DuckDBPyType], ...] = (
+            (self._land_scored, [], VARCHAR),
             (self._publish_feature, [VARCHAR, VARCHAR, BIGINT], VARCHAR),
             (self._publish_manifest, [VARCHAR], VARCHAR),
             (self._reason_for_windows, [VARCHAR], VARCHAR),
@@ -56,6 +57,15 @@ class Plugin(BasePlugin):
         )
         for function, types, result in functions:
             conn.create_function(function.__name__.lstrip("_"), function, types, result, side_effects=True)
+
+    def _land_scored(self) -> str:
+        """Bring what the API scored, and the labels it was told, into the landing; say how much it was."""
+        if not self.settings.has_live_store:
+            return ""
+        from warehouse.live_landing import land_scored  # opening a database is dear where there is none
+
+        landed = land_scored(self.settings)
+        return f"Landed from the live store: {landed.events:,} events, {landed.labels:,} labels"
 
     def _publish_feature(self, relation: str, model: str, changed_from_us: int) -> str:
         """Show a model's rows as files in place of the old ones, which hold those before an instant."""

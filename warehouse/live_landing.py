@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlalchemy import make_url
 
 from warehouse.canonical import LABELS_FILE, REPORT_FILE, TRANSACTIONS_FILE
-from warehouse.landing import publish_batch
+from warehouse.landing import Batch, publish_batch
 from warehouse.live_store import LiveStore
 from warehouse.settings import Settings
+
+_SOURCE: Final = "live"
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ def land_scored(settings: Settings) -> LandedFromLive:
     each. Other rows under the same numbers (a live store that was remade, or restored from a copy) are
     another batch.
     """
-    if not _has_live_store(settings):
+    if not settings.has_live_store:
         return LandedFromLive(events=0, labels=0)
     store = LiveStore.open(settings)
     try:
@@ -56,9 +59,12 @@ def land_scored(settings: Settings) -> LandedFromLive:
         store.close()
 
 
-def _has_live_store(settings: Settings) -> bool:
-    url = make_url(settings.live_store_url)
-    return url.get_backend_name() != "sqlite" or Path(url.database or "").is_file()
+def landed_from_live(batches: Iterable[Batch]) -> LandedFromLive:
+    """Add up what batches brought from the live store; others bring nothing from there."""
+    reports = [batch.report for batch in batches if batch.report.get("source") == _SOURCE]
+    return LandedFromLive(
+        events=sum(report["events"] for report in reports), labels=sum(report["labels"] for report in reports)
+    )
 
 
 def _digest(*tables: pa.Table) -> str:
@@ -74,4 +80,4 @@ def _digest(*tables: pa.Table) -> str:
 def _write(folder: Path, events: pa.Table, labels: pa.Table, landed: LandedFromLive) -> None:
     pq.write_table(events, folder / TRANSACTIONS_FILE, compression="zstd")
     pq.write_table(labels, folder / LABELS_FILE, compression="zstd")
-    (folder / REPORT_FILE).write_text(json.dumps({"source": "live", **asdict(landed)}), encoding="utf-8")
+    (folder / REPORT_FILE).write_text(json.dumps({"source": _SOURCE, **asdict(landed)}), encoding="utf-8")

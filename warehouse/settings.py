@@ -48,6 +48,12 @@ class Settings:
         )
 
     @property
+    def has_live_store(self) -> bool:
+        """Whether there may be a live store: not where it is a SQLite file that nobody has made yet."""
+        scheme, _, path = self.live_store_url.partition(":///")
+        return not scheme.startswith("sqlite") or Path(path.partition("?")[0]).is_file()
+
+    @property
     def landing_dir(self) -> Path:
         """Landed batches, one folder each."""
         return self.home / "landing"

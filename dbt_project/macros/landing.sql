@@ -17,3 +17,13 @@
     {%- set found = run_query("select coalesce(max(batch), '') from " ~ relation) if execute -%}
     '{{ found.columns[0].values()[0] if execute }}'
 {%- endmacro %}
+
+{# Before anything is built: what the API scored, and the labels it was told, land as a batch like any file. #}
+{% macro land_scored() %}
+    {% if execute and flags.WHICH in ('run', 'build') %}
+        {% set landed = run_query("select land_scored()").columns[0].values()[0] %}
+        {% if landed %}
+            {% do log(landed, info=true) %}
+        {% endif %}
+    {% endif %}
+{% endmacro %}

@@ -13,6 +13,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from killed_runs import kill_in_the_middle
 from landed_rows import land
@@ -61,6 +62,23 @@ def live_events(store: LiveStore) -> list[dict[str, Any]]:
         return [
             dict(row) for row in connection.execute(select(events).order_by(events.c.event_us)).mappings()
         ]
+
+
+def score(settings: Settings, *, event_us: int) -> None:
+    """Give a payment its place in the live store, and tell that it was a fraud."""
+    store = LiveStore.open(settings)
+    store.create_tables()
+    scored = Transaction(
+        transaction_id="live",
+        customer_id="c0",
+        event_us=event_us,
+        amount_minor=5,
+        latitude=1.5,
+        longitude=2.5,
+    )
+    store.claim([scored], worker="test/1/1.00", now_us=START_US, live_sql=LIVE_SQL)
+    store.record_labels([Label("live", True, event_us)], source="analyst", now_us=event_us)
+    store.close()
 
 
 def new_home(folder: Path) -> Settings:
@@ -156,20 +174,7 @@ def test_a_history_that_lies_all_in_the_future_is_copied_whole(built: Built, tmp
 
 def test_what_was_scored_lands_and_a_killed_build_is_repaired_by_the_next(built: Built) -> None:
     settings = built.settings
-    store = LiveStore.open(settings)
-    store.create_tables()
-    scored = Transaction(
-        transaction_id="live",
-        customer_id="c0",
-        event_us=START_US + 4 * DAY_US,
-        amount_minor=5,
-        latitude=1.5,
-        longitude=2.5,
-    )
-    store.claim([scored], worker="test/1/1.00", now_us=START_US, live_sql=LIVE_SQL)
-    known_us = START_US + 4 * DAY_US
-    store.record_labels([Label("live", True, known_us)], source="analyst", now_us=known_us)
-    store.close()
+    score(settings, event_us=START_US + 4 * DAY_US)
     before = settings.published_file.stat().st_mtime_ns
     program = (
         "from warehouse.building import build; from warehouse.settings import Settings; "
@@ -242,6 +247,7 @@ def test_dbts_own_unit_tests_pass(empty: Settings) -> None:
 def test_plain_dbt_and_feast_work_from_the_root(tmp_path: Path) -> None:
     settings = new_home(tmp_path)
     land(settings, "good", [payment(number) for number in range(8)])
+    score(settings, event_us=START_US + 2 * DAY_US)
     environment = os.environ | dbt_environment(settings) | {"DBT_TARGET_PATH": str(tmp_path / "elsewhere")}
     tools = Path(sys.executable).parent
     for command in (["dbt", "run"], ["feast", "-c", "feature_repo", "apply"]):
@@ -254,7 +260,22 @@ def test_plain_dbt_and_feast_work_from_the_root(tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
+        if command[0] == "dbt":
+            assert "Landed from the live store: 1 events, 1 labels" in done.stdout
     assert (settings.feast_dir / "registry.db").is_file()
+    assert land_scored(settings).events == 0
+    with duckdb.connect(str(settings.build_file), read_only=True) as connection:
+        scored = "select source, is_fraud from marts.fct_transactions where transaction_id = 'live'"
+        assert connection.execute(scored).fetchall() == [("api", True)]
+    velocity = pq.read_table(settings.features_dir / "feat_transaction_velocity")
+    assert "live" in velocity["transaction_id"].to_pylist()
+
+
+def test_a_live_store_that_cannot_be_read_stops_a_run_and_says_so(tmp_path: Path) -> None:
+    settings = new_home(tmp_path)
+    (tmp_path / "live" / "live.db").write_text("no database, but long enough to be taken for one" * 9)
+    with pytest.raises(BuildError, match="the live store can't be"):
+        run_dbt(settings, ["run"])
 
 
 def test_the_documentation_has_no_gap(empty: Settings) -> None:
