@@ -7,6 +7,7 @@ import math
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -15,15 +16,18 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from landed_rows import home_with_the_same_landing
 
 from api.replay import proving
 from api.replay.comparison import compare_derived, dbt_features
 from api.replay.freshness import PROBES
+from api.replay.oracle import arrived_events
 from api.replay.proving import ReplayOutcome, prove, replay
 from api.replay.records import USED_FILE
 from api.replay.replaying import ReplayOptions
 from api.replay.report import ReplayReport, write_report
 from api.replay.stages import Stages
+from api.replay.stream import in_sample
 from cbp import main
 from warehouse.ingest import ingest
 from warehouse.landing import list_batches
@@ -191,6 +195,26 @@ def test_a_row_that_the_warehouse_lost_is_missing_and_the_command_fails(
     assert failed.exit_code == 1
     assert "differ" in failed.output
     assert "Traceback" not in failed.output
+
+
+def test_a_replay_of_some_customers_at_a_speed_is_proven_too(
+    settings: Settings, outcome: ReplayOutcome, tmp_path: Path
+) -> None:
+    trained = outcome.replayed.served.home.models_dir
+    home = replace(home_with_the_same_landing(settings, tmp_path), models_dir=trained)
+    day_in_seconds = 3
+    options = ReplayOptions(
+        from_us=FROM_US, to_us=FROM_US + DAY_US, sample=0.5, speed=86_400 / day_in_seconds
+    )
+    sampled = replay(home, options, announce=lambda _: None, progress=lambda *_: None)
+    assert sampled.is_proven
+    assert sampled.seconds["send"] > day_in_seconds
+    sent, rows = sampled.replayed.traffic.sent, sampled.replayed.stream.replayed()
+    is_scored = in_sample(rows, 0.5)
+    assert (sent.scored, sent.loaded) == (is_scored.sum(), (~is_scored).sum())
+    assert min(sent.scored, sent.loaded) > 20
+    arrived = arrived_events(sampled.replayed.served.home)
+    assert set(rows["transaction_id"].to_pylist()) <= set(arrived["transaction_id"].to_pylist())
 
 
 @pytest.mark.parametrize("day", ["2018-03-01", "2019-01-01"])
