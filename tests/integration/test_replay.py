@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from landed_rows import home_with_the_same_landing
+from live_payments import LIVE_SQL, START_US, WORKER, pay
 
 from api.replay import proving
 from api.replay.comparison import compare_derived, dbt_features
@@ -31,6 +32,8 @@ from api.replay.stream import in_sample
 from cbp import main
 from warehouse.ingest import ingest
 from warehouse.landing import list_batches
+from warehouse.live_engine import LiveEngine
+from warehouse.live_store import LiveStore
 from warehouse.settings import Settings
 from warehouse.simulate import simulate
 
@@ -59,11 +62,22 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def outcome(settings: Settings) -> ReplayOutcome:
+def production_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Make the live store of a service that runs: it has a payment that is not landed."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('production') / 'live.db'}"
+    with closing(LiveStore(LiveEngine(url))) as store:
+        store.create_tables()
+        store.claim([pay("theirs")], worker=WORKER, now_us=START_US, live_sql=LIVE_SQL)
+    return url
+
+
+@pytest.fixture(scope="module")
+def outcome(settings: Settings, production_url: str) -> ReplayOutcome:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("TOKEN_SECONDS", "2")  # a long replay outlives many tokens; one lives 1 to 2 s
         # Of a service that runs: nothing may be written there.
         patched.setenv("PREDICTION_LOG", str(settings.home / "production.log"))
+        patched.setenv("CBP_LIVE_STORE", production_url)
         patched.setenv("MAX_BATCH", "10")
         return replay(settings, OPTIONS, announce=lambda _: None, progress=lambda *_: None)
 
@@ -121,8 +135,12 @@ def test_every_feature_of_every_payment_is_compared(outcome: ReplayOutcome) -> N
     assert findings.final.values >= outcome.replayed.traffic.sent.scored * len(behavioural)
 
 
-def test_nothing_of_the_home_itself_was_touched(settings: Settings, outcome: ReplayOutcome) -> None:
+def test_nothing_of_the_home_itself_was_touched(
+    settings: Settings, outcome: ReplayOutcome, production_url: str
+) -> None:
     del outcome
+    with closing(LiveStore(LiveEngine(production_url))) as store:
+        assert store.landed_events() == 0
     assert len(list_batches(settings)) == 1
     made = {path.name for path in settings.home.iterdir()}
     assert made == {"payments.parquet", "landing", "replay", "reports"} & made
