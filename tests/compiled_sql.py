@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ import pyarrow as pa
 
 from warehouse.building import dbt_environment, run_dbt
 from warehouse.live_events import Transaction, micro_degrees
+from warehouse.live_reports import Report
 from warehouse.settings import PROJECT_ROOT, Settings
 from warehouse.velocity_parts import PartSpec, write_parts
 
-HISTORY_TABLE = "build.intermediate.int_transactions__deduped"
+HISTORY_TABLE = "build.intermediate.int_events"
 COMPILED = Path("compiled") / "customer_behavior_profiling" / "dbt_project"
 
 
@@ -75,7 +76,7 @@ def looped_parts(home: Path) -> LoopedParts:
     """Compile the velocity model for compiled loops in a home of its own."""
     settings = Settings.from_environment({"CBP_HOME": str(home)})
     arguments = ["compile", "--vars", "velocity_rendering: loops"]
-    parts = "{{ _parts_declared(ref('int_transactions__deduped')) }}"
+    parts = "{{ _parts_declared(ref('int_events')) }}"
     run_dbt(settings, [*arguments, "--select", "feat_transaction_velocity"])
     declared = subprocess.run(
         [Path(sys.executable).with_name("dbt"), "--quiet", *arguments, "--inline", parts],
@@ -103,10 +104,11 @@ def place_of(transaction: Transaction) -> int | None:
 def features_of_history(
     sql: str,
     transactions: list[Transaction],
+    reports: Sequence[Report] = (),
     *,
     before: Callable[[duckdb.DuckDBPyConnection], object] = lambda _: None,
 ) -> dict[str, dict[str, Any]]:
-    """Run the compiled model over some transactions, after its hook; returns features by transaction id."""
+    """Run the compiled model over payments and reports, after its hook; returns features by payment."""
     names = (
         "transaction_id",
         "customer_id",
@@ -120,6 +122,13 @@ def features_of_history(
     schema = {name: pa.int64() if name in ("event_us", "amount_minor") else pa.string() for name in names}
     table = pa.table({name: pa.array(values, schema[name]) for name, values in columns.items()})
     table = table.append_column("place", pa.array([place_of(item) for item in transactions], pa.int64()))
+    table = table.append_column("reported_merchant_id", table["merchant_id"])
+    told = {
+        "event_us": pa.array([report.event_us for report in reports], pa.int64()),
+        "reported_merchant_id": pa.array([report.reported_merchant_id for report in reports], pa.string()),
+        "reported_id": pa.array([report.reported_id for report in reports], pa.string()),
+    }
+    table = pa.concat_tables([table, pa.table(told)], promote_options="default")
     with duckdb.connect() as connection:
         connection.register("given", table)
         connection.execute("attach ':memory:' as build; create schema build.intermediate")

@@ -21,7 +21,7 @@ def backfill_live_windows(
     known_before_us: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> int:
-    """Copy the last `live_horizon` plus allowed lateness of published transactions; prune what lies behind.
+    """Copy the last `live_horizon` plus allowed lateness of published transactions and fraud reports; prune.
 
     Both count back from the newest event that is not ahead of the clock by more than the API allows: a row
     dated in the future is copied, and moves nothing.
@@ -55,17 +55,27 @@ def backfill_live_windows(
     latest_us = now_us + MAX_AHEAD_US
     columns = ", ".join(name for name in TRANSACTION_SCHEMA.names if name != "source_order")
     with duckdb.connect(str(settings.published_file), read_only=True) as connection:
-        recent = connection.execute(
-            f"with known as (select {columns} from marts.fct_transactions "  # noqa: S608 - our own schema
-            "where $before is null or ingested_us < $before) "
-            "select * from known where event_us >= "
-            "(select coalesce(max(event_us), $latest) from known where event_us <= $latest) - $memory",
+        known = "$before is null or ingested_us < $before"
+        (since_us,) = connection.execute(
+            f"select coalesce(max(event_us), $latest) - $memory from marts.fct_transactions "  # noqa: S608 - ours
+            f"where ({known}) and event_us <= $latest",
             {"before": known_before_us, "memory": memory_us, "latest": latest_us},
+        ).fetchall()[0]
+        recent = connection.execute(
+            f"select {columns} from marts.fct_transactions "  # noqa: S608 - our own schema
+            f"where ({known}) and event_us >= $since",
+            {"before": known_before_us, "since": since_us},
+        ).to_arrow_table()
+        reports = connection.execute(
+            "select * from marts.fct_fraud_reports where merchant_id is not null "
+            "and ($before is null or known_us < $before) and known_us >= $since",
+            {"before": known_before_us, "since": since_us},
         ).to_arrow_table()
     store = LiveStore.open(settings)
     try:
         store.create_tables()
         added = store.backfill(recent, progress=progress)
+        store.backfill_reports(reports)
         newest_us = store.newest_event_us(until_us=latest_us)
         if newest_us is not None:
             store.prune(

@@ -24,13 +24,14 @@ from functools import lru_cache
 from typing import Any, Final
 
 import psutil
-from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, select
 
 from warehouse.canonical import SOURCE_API
 from warehouse.errors import BusyError, InputError, StoreError
+from warehouse.live_arrivals import lock_arrivals, move_arrivals
 from warehouse.live_engine import change, fetch, run_text
 from warehouse.live_events import Transaction, event_row, stored_content_hash
-from warehouse.live_schema import Head, claims, decisions, events, heads
+from warehouse.live_schema import claims, decisions, events
 
 LEASE_US: Final = 60_000_000
 """A claim older than this may be taken over even when its worker seems alive."""
@@ -39,8 +40,6 @@ _IDS_PER_QUERY: Final = 5_000
 
 # Built once: putting a statement together costs more than SQLite needs to run it.
 _IDS: Final[BindParameter[str]] = bindparam("ids", expanding=True)
-_LOCK_ARRIVAL: Final = select(heads.c.value).where(heads.c.name == Head.ARRIVAL).with_for_update()
-_MOVE_ARRIVAL: Final = update(heads).where(heads.c.name == Head.ARRIVAL).values(value=bindparam("last"))
 _FIND_ANSWERS: Final = select(
     decisions.c.transaction_id, decisions.c.arrival_seq, decisions.c.content_hash, decisions.c.answer
 ).where(decisions.c.transaction_id.in_(_IDS))
@@ -153,7 +152,7 @@ def claim(
     distinct = distinct_transactions(transactions)
     hashes = {name: transaction.content_hash() for name, transaction in distinct.items()}
     # Taking the counter's row first makes claims one after another on every database.
-    last_seq: int = fetch(connection, _LOCK_ARRIVAL, {})[0][0]
+    last_seq = lock_arrivals(connection)
     # Events before answers: a decision takes its claim away and leaves its answer in one commit, so a claim
     # that is gone here has its answer below, even where each statement has its own snapshot (PostgreSQL).
     known = _known_events(connection, hashes)
@@ -261,7 +260,7 @@ def _insert_events(
     first_seq: int,
     now_us: int,
 ) -> None:
-    change(connection, _MOVE_ARRIVAL, [{"last": first_seq + len(transactions) - 1}])
+    move_arrivals(connection, first_seq + len(transactions) - 1)
     change(
         connection,
         _INSERT_EVENTS,

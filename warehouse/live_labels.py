@@ -11,7 +11,7 @@ Errors::
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from sqlalchemy import BindParameter, Connection, Select, bindparam, insert, sel
 from warehouse.canonical import LABEL_SCHEMA
 from warehouse.errors import InputError
 from warehouse.live_engine import LiveEngine, change, fetch
+from warehouse.live_reports import Report, add_reports
 from warehouse.live_schema import Head, decisions, events, heads, labels
 
 _IDS_PER_QUERY: Final = 5_000
@@ -30,7 +31,7 @@ _FIND_LABELS: Final = (
     .where(labels.c.transaction_id.in_(_IDS))
     .order_by(labels.c.known_us)
 )
-_FIND_EVENTS: Final = select(events.c.transaction_id, events.c.event_us).where(
+_FIND_EVENTS: Final = select(events.c.transaction_id, events.c.event_us, events.c.merchant_id).where(
     events.c.transaction_id.in_(_IDS)
 )
 _FIND_DECISIONS: Final = select(decisions.c.transaction_id).where(decisions.c.transaction_id.in_(_IDS))
@@ -90,13 +91,15 @@ def record(connection: Connection, told: Sequence[Label], *, source: str, now_us
     standing: dict[str, dict[int, bool]] = {}
     for name, is_fraud, known_us in _found(connection, _FIND_LABELS, names):
         standing.setdefault(name, {})[known_us] = bool(is_fraud)
-    happened = dict(_found(connection, _FIND_EVENTS, names))
-    known = set(happened) | {name for (name,) in _found(connection, _FIND_DECISIONS, names)}
+    paid = {
+        name: (event_us, merchant) for name, event_us, merchant in _found(connection, _FIND_EVENTS, names)
+    }
+    known = set(paid) | {name for (name,) in _found(connection, _FIND_DECISIONS, names)}
     recorded = []
     for label in told:
         verdicts = standing.setdefault(label.transaction_id, {})
         known_us, is_new = _place(label, verdicts, now_us=now_us)
-        if known_us < happened.get(label.transaction_id, known_us):
+        if label.transaction_id in paid and known_us < paid[label.transaction_id][0]:
             raise LabelConflictError(
                 f"the label of {label.transaction_id!r} would be known before the transaction happened: "
                 "check the clock, or send the known_us at which it really became known"
@@ -107,8 +110,20 @@ def record(connection: Connection, told: Sequence[Label], *, source: str, now_us
                 label.transaction_id, label.is_fraud, known_us, is_new, label.transaction_id in known
             )
         )
-    _insert(connection, [label for label in recorded if label.is_new], first_seq=last + 1, source=source)
+    fresh = [label for label in recorded if label.is_new]
+    _insert(connection, fresh, first_seq=last + 1, source=source)
+    add_reports(connection, _reports(fresh, paid))
     return recorded
+
+
+def _reports(fresh: Sequence[RecordedLabel], paid: Mapping[str, tuple[int, str | None]]) -> list[Report]:
+    """Return what of the new labels reports a fraud at a merchant."""
+    found = [(label, *paid[label.transaction_id]) for label in fresh if label.transaction_id in paid]
+    return [
+        Report(label.transaction_id, merchant_id, label.known_us, paid_us)
+        for label, paid_us, merchant_id in found
+        if label.is_fraud and merchant_id is not None
+    ]
 
 
 def _place(label: Label, verdicts: dict[int, bool], *, now_us: int) -> tuple[int, bool]:

@@ -21,6 +21,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 metadata: Final = MetaData()
@@ -65,6 +66,19 @@ events: Final = Table(
     Index("events_by_time", "event_us"),
 )
 """One row per transaction that is known live; `content_hash` is null for rows from the warehouse."""
+
+fraud_reports: Final = Table(
+    "fraud_reports",
+    metadata,
+    Column("arrival_seq", _SEQUENCE, primary_key=True, autoincrement=False),
+    Column("reported_id", Text, nullable=False),
+    Column("reported_merchant_id", Text, nullable=False),
+    Column("event_us", BigInteger, nullable=False),
+    Column("paid_us", BigInteger, nullable=False),
+    UniqueConstraint("reported_id", "event_us"),
+    Index("reports_of_merchant", "reported_merchant_id", "event_us", "reported_id", "paid_us"),
+)
+"""One row per label that says fraud: the payment, its merchant, when it became known, when it was paid."""
 
 claims: Final = Table(
     "claims",
@@ -140,7 +154,7 @@ class Head:
     """Names of the rows of `heads`."""
 
     ARRIVAL: Final = "arrival"
-    """Last `arrival_seq` given out."""
+    """Last `arrival_seq` given out, to events and fraud reports alike."""
     LABEL: Final = "label"
     """Last `label_seq` given out."""
     LANDED_EVENT: Final = "landed_event"

@@ -1,8 +1,8 @@
 """The live store: events, claims, decisions, labels, API clients, audit outbox and heads.
 
 One object composes the parts, each a module of its own: `live_engine` (transactions), `live_claims`,
-`live_decisions`, `live_labels`, `live_transfer` (bulk). Several processes and threads may use one store at
-once. Open it after a fork, never before.
+`live_decisions`, `live_labels`, `live_reports`, `live_transfer` (bulk). Several processes and threads may use
+one store at once. Open it after a fork, never before.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 from sqlalchemy import Connection, func, insert, select, update
 
-from warehouse import live_claims, live_decisions, live_labels, live_transfer
+from warehouse import live_claims, live_decisions, live_labels, live_reports, live_transfer
 from warehouse.errors import StoreError
 from warehouse.live_claims import Claim
 from warehouse.live_decisions import AuditHead, Decision, Seal
@@ -256,6 +256,21 @@ class LiveStore:
         """
         return live_transfer.backfill(self._engine, table, progress=progress)
 
+    def backfill_reports(self, table: pa.Table) -> int:
+        """Insert fraud reports that are not there yet, in order of known_us and transaction_id.
+
+        Parameters
+        ----------
+        table : pyarrow.Table
+            transaction_id, merchant_id (none null), event_us (of the payment) and known_us.
+
+        Returns
+        -------
+        int
+            Rows inserted.
+        """
+        return live_reports.backfill_reports(self._engine, table)
+
     def events_after(self, seq: int) -> pa.Table:
         """Scored events with `arrival_seq` above `seq`, to be landed: `TRANSACTION_SCHEMA`.
 
@@ -291,7 +306,7 @@ class LiveStore:
             return newest_us
 
     def prune(self, horizon_us: int, *, decided_before_us: int | None = None) -> tuple[int, int]:
-        """Delete events older than `horizon_us` that are safe in the warehouse, and old decisions.
+        """Delete events older than `horizon_us` that are safe in the warehouse, old reports and decisions.
 
         Parameters
         ----------

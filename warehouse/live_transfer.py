@@ -8,12 +8,14 @@ from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import Connection, and_, delete, func, select, update
+from sqlalchemy import Connection, and_, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from warehouse.canonical import PLAIN_FIELDS, SOURCE_API, TRANSACTION_SCHEMA
+from warehouse.live_arrivals import take_arrivals
 from warehouse.live_engine import LiveEngine
 from warehouse.live_events import attributes_json
+from warehouse.live_reports import prune_reports
 from warehouse.live_schema import Head, decisions, events, heads
 from warehouse.microseconds import DAY_US
 
@@ -41,7 +43,7 @@ def backfill(engine: LiveEngine, table: pa.Table, *, progress: Callable[[int], N
 
 
 def _insert_history(connection: Connection, part: pa.Table) -> int:
-    first_seq = _take_sequence(connection, part.num_rows)
+    first_seq = take_arrivals(connection, part.num_rows)
     columns: dict[str, Sequence[Any]] = {
         "arrival_seq": range(first_seq, first_seq + part.num_rows),
         **{name: part.column(name).to_pylist() for name in _PLAIN_COLUMNS},
@@ -68,14 +70,6 @@ def _insert_or_ignore(connection: Connection, columns: Sequence[str]) -> Any:
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement: Any = dialect.insert(events).values(dict.fromkeys(columns))
     return statement.on_conflict_do_nothing(index_elements=["transaction_id"])
-
-
-def _take_sequence(connection: Connection, count: int) -> int:
-    last: int = connection.execute(
-        select(heads.c.value).where(heads.c.name == Head.ARRIVAL).with_for_update()
-    ).scalar_one()
-    connection.execute(update(heads).where(heads.c.name == Head.ARRIVAL).values(value=last + count))
-    return last + 1
 
 
 def _micro_degrees(degrees: pa.ChunkedArray) -> list[int | None]:
@@ -123,6 +117,7 @@ def prune(engine: LiveEngine, horizon_us: int, *, decided_before_us: int | None)
         deleted_events = connection.execute(
             delete(events).where(and_(events.c.event_us < horizon_us, is_landed))
         ).rowcount
+        prune_reports(connection, horizon_us)
         if decided_before_us is not None:
             deleted_decisions = connection.execute(
                 delete(decisions).where(decisions.c.decided_us < decided_before_us)

@@ -3,6 +3,7 @@
 with claimed as (
     select
         *,
+        merchant_id as reported_merchant_id,
         {{ place_of('latitude_e6', 'longitude_e6') }} as place
     from events
     where arrival_seq between :first_seq and :last_seq

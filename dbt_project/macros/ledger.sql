@@ -56,12 +56,20 @@
     coalesce((select max({{ column }}) from ledger.builds where model = '{{ this.identifier }}'), '')
 {%- endmacro %}
 
-{# The first instant from which rows by event time may change: of the earliest payment that the model hasn't consumed. #}
-{% macro first_due_us(transactions) -%}
-    (
-        select coalesce(min(event_us), {{ end_of_time_us() }})
-        from {{ transactions }}
-        where batch > {{ consumed('transactions_batch') }}
+{#
+    The first instant from which rows by event time may change: of the earliest payment that the model hasn't consumed, or the earliest
+    from which such a label counts, for a model that looks at labels.
+#}
+{% macro first_due_us(transactions, labels=none) -%}
+    {%- set instants = {'event_us': (transactions, 'transactions_batch')} -%}
+    {%- if labels -%}
+        {%- do instants.update({'known_us': (labels, 'labels_batch')}) -%}
+    {%- endif -%}
+    least(
+        {%- for instant, (relation, column) in instants.items() %}
+        (select coalesce(min({{ instant }}), {{ end_of_time_us() }}) from {{ relation }} where batch > {{ consumed(column) }})
+        {{- ',' if not loop.last }}
+        {%- endfor %}
     )
 {%- endmacro %}
 
@@ -88,12 +96,12 @@
 {%- endmacro %}
 
 {# Hook of a model by event time, in the transaction of the rows: what is about to be built anew goes. #}
-{% macro delete_due_rows(transactions) -%}
+{% macro delete_due_rows(transactions, labels) -%}
     {%- if is_incremental() -%}
     delete from {{ this }}
-    where event_timestamp >= {{ timestamp_of(first_due_us(transactions)) }};
+    where event_timestamp >= {{ timestamp_of(first_due_us(transactions, labels)) }};
     {%- endif -%}
-    {{ record_unpublished(first_due_us(transactions) if is_incremental() else '-' ~ end_of_time_us()) }}
+    {{ record_unpublished(first_due_us(transactions, labels) if is_incremental() else '-' ~ end_of_time_us()) }}
 {%- endmacro %}
 
 {# The same for a model by days. #}

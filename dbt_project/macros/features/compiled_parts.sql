@@ -4,7 +4,7 @@
 #}
 
 {# Whether a relation's parts are computed by compiled loops: `auto` takes them where they can run and every part has one. #}
-{% macro is_compiled(transactions) %}
+{% macro is_compiled(events) %}
     {% set rendering = var('velocity_rendering') %}
     {% if rendering not in ('auto', 'loops', 'windows') %}
         {{ exceptions.raise_compiler_error("expected velocity_rendering auto, loops or windows, got '" ~ rendering ~ "'") }}
@@ -12,7 +12,7 @@
     {% if not execute or rendering == 'windows' or model.resource_type == 'unit_test' %}
         {{ return(false) }}
     {% endif %}
-    {% set reason = run_query("select reason_for_windows('" ~ _parts_declared(transactions) ~ "')").columns[0].values()[0] %}
+    {% set reason = run_query("select reason_for_windows('" ~ _parts_declared(events) ~ "')").columns[0].values()[0] %}
     {% if reason and rendering == 'loops' %}
         {{ exceptions.raise_compiler_error("velocity_rendering is loops, but " ~ reason) }}
     {% elif reason %}
@@ -21,11 +21,11 @@
     {{ return(not reason) }}
 {% endmacro %}
 
-{# Hook: computes the parts of the payments that are due. #}
-{% macro compute_due_parts(transactions) -%}
-    {%- if is_compiled(transactions) -%}
+{# Hook: computes the parts of the events that are due. #}
+{% macro compute_due_parts(events, due_us) -%}
+    {%- if is_compiled(events) -%}
     select write_velocity_parts(
-        '{{ transactions }}', '{{ _parts_declared(transactions) }}', {{ first_due_us(transactions) if is_incremental() else '-' ~ end_of_time_us() }}
+        '{{ events }}', '{{ _parts_declared(events) }}', {{ due_us if is_incremental() else '-' ~ end_of_time_us() }}
     )
     {%- endif -%}
 {%- endmacro %}
@@ -41,7 +41,7 @@
 {%- endmacro %}
 
 {# Parts, the keys of their entities, and the types of the relation's columns (none before it is built), as JSON within a SQL string. #}
-{% macro _parts_declared(transactions) %}
+{% macro _parts_declared(events) %}
     {% set entities = {} %}
     {% for entity in velocity_entities() %}
         {% do entities.update({entity: var('entities')[entity]['keys']}) %}
@@ -53,7 +53,7 @@
         }) %}
     {% endfor %}
     {% set types = {} %}
-    {% for column in adapter.get_columns_in_relation(transactions) %}
+    {% for column in adapter.get_columns_in_relation(events) %}
         {% do types.update({column.name: column.dtype | lower}) %}
     {% endfor %}
     {{ return(escape_single_quotes(tojson({'entities': entities, 'parts': parts, 'types': types}))) }}

@@ -105,3 +105,11 @@
     {%- elif part == 'squares_low' -%}sum(({{ argument }} & 1048575) * ({{ argument }} & 1048575))
     {%- endif -%}
 {%- endmacro %}
+
+{#
+    Condition: a fraud report counts in windows if its payment is not older, when it becomes known, than what the live store is sure to
+    remember.
+#}
+{% macro is_timely_report(known_us, paid_us) -%}
+    {{ known_us }} - {{ paid_us }} between 0 and {{ velocity_horizon_us() }}
+{%- endmacro %}

@@ -9,7 +9,7 @@
     {%- if part.part == 'last' -%}
         (
             select {{ _stored(part.column, 'latest') }}
-            from events as latest
+            from {{ _events_of(part.entity) }} as latest
             where {{ _same_entity(part.entity, 'latest') }}
                 and latest.event_us >= {{ start }}
                 and latest.event_us < claimed.event_us
@@ -25,6 +25,11 @@
     {%- else -%}
         {{ part_aggregate(part.part, column) }} filter (where past.event_us >= {{ start }})
     {%- endif -%}
+{%- endmacro %}
+
+{# The live store's table of an entity's events. #}
+{% macro _events_of(entity) -%}
+    {{ var('entities')[entity].get('table', 'events') }}
 {%- endmacro %}
 
 {# A column of an event as the live store has it. #}
@@ -48,11 +53,14 @@
         {{ live_part(part) }} as {{ part.name }}
         {%- endfor %}
     from claimed
-    left join events as past
+    left join {{ _events_of(entity) }} as past
         on {{ _same_entity(entity, 'past') }}
             and past.event_us >= claimed.event_us - {{ velocity_horizon_us(entity) }}
             and past.event_us < claimed.event_us
             and past.arrival_seq < claimed.arrival_seq
+            {%- if _events_of(entity) == 'fraud_reports' %}
+            and {{ is_timely_report('past.event_us', 'past.paid_us') }}
+            {%- endif %}
     {#- PostgreSQL wants every column that a subquery takes from here. #}
     group by claimed.arrival_seq, claimed.event_us
         {%- for key in var('entities')[entity]['keys'] -%}, claimed.{{ key }}{%- endfor %}

@@ -3,21 +3,28 @@
     incremental_strategy='append',
     on_schema_change='fail',
     pre_hook=[
-        {'sql': "{{ compute_due_parts(ref('int_transactions__deduped')) }}", 'transaction': false},
-        "{{ delete_due_rows(ref('int_transactions__deduped')) }}",
+        {
+            'sql': "{{ compute_due_parts(ref('int_events'), first_due_us(ref('int_transactions__deduped'), ref('int_labels__changes'))) }}",
+            'transaction': false,
+        },
+        "{{ delete_due_rows(ref('int_transactions__deduped'), ref('int_labels__changes')) }}",
     ],
     post_hook=[
-        "{{ record_build(transactions=ref('int_transactions__deduped')) }}",
+        "{{ record_build(transactions=ref('int_transactions__deduped'), labels=ref('int_labels__changes')) }}",
         {'sql': "{{ discard_parts() }}", 'transaction': false},
     ],
 ) }}
 
-with {% if not is_compiled(ref('int_transactions__deduped')) -%}
-transactions as (
+{% if is_incremental() -%}
+{% set due_us = first_due_us(ref('int_transactions__deduped'), ref('int_labels__changes')) %}
+{%- endif -%}
 
-    select * from {{ ref('int_transactions__deduped') }}
+with {% if not is_compiled(ref('int_events')) -%}
+events as (
+
+    select * from {{ ref('int_events') }}
     {%- if is_incremental() %}
-    where event_us >= {{ first_due_us(ref('int_transactions__deduped')) }} - {{ velocity_horizon_us() }}
+    where event_us >= {{ due_us }} - {{ velocity_horizon_us() }}
     {%- endif %}
 
 ),
@@ -26,7 +33,7 @@ transactions as (
 -- Aggregates over what came strictly before, each once.
 windowed as (
 
-    {{ (compiled_parts() if is_compiled(ref('int_transactions__deduped')) else windowed_parts('transactions')) | indent(4) }}
+    {{ (compiled_parts() if is_compiled(ref('int_events')) else windowed_parts('events')) | indent(4) }}
 
 ),
 {{ finishing_ctes('windowed') }},
@@ -38,9 +45,11 @@ final as (
         {{ timestamp_of('event_us') }} as event_timestamp,
         {{ finished_features() | indent(8) }}
     from finishing
+    -- A fraud report is only looked back on.
+    where transaction_id is not null
     {%- if is_incremental() %}
-    -- A row that landed late changes what comes after it, whenever that landed.
-    where event_us >= {{ first_due_us(ref('int_transactions__deduped')) }}
+        -- A row that landed late changes what comes after it, whenever that landed.
+        and event_us >= {{ due_us }}
     {%- endif %}
 
 )

@@ -1,43 +1,37 @@
-with label_changes as (
+with reports as (
 
-    select * from {{ ref('int_labels__changes') }}
+    select * from {{ ref('int_frauds__reports') }}
+    where fraud_change = 1
 
 ),
 
-transactions as (
+label_changes as (
 
-    select * from {{ ref('int_transactions__deduped') }}
+    select * from {{ ref('int_labels__changes') }}
+    where fraud_change != 0
 
 ),
 
 -- A label that makes a fraud begins a spell, the next one that clears it ends the spell.
-fraud_changes as (
+ended as (
 
     select
         transaction_id,
         known_us,
-        fraud_change,
         lead(known_us) over (partition by transaction_id order by known_us) as cleared_us
     from label_changes
-    where fraud_change != 0
 
 ),
 
 final as (
 
     select
-        transactions.transaction_id,
-        transactions.customer_id,
-        transactions.merchant_id,
-        transactions.category,
-        transactions.event_us,
-        transactions.amount_minor,
-        fraud_changes.known_us,
-        fraud_changes.cleared_us
-    from fraud_changes
-    inner join transactions
-        on transactions.transaction_id = fraud_changes.transaction_id
-    where fraud_changes.fraud_change = 1
+        reports.* exclude (fraud_change),
+        ended.cleared_us
+    from reports
+    inner join ended
+        on ended.transaction_id = reports.transaction_id
+            and ended.known_us = reports.known_us
 
 )
 

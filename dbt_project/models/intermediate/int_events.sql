@@ -1,0 +1,44 @@
+{{ config(materialized='view') }}
+
+with transactions as (
+
+    select * from {{ ref('int_transactions__deduped') }}
+
+),
+
+reports as (
+
+    select * from {{ ref('int_frauds__reports') }}
+    where {{ is_timely_report('known_us', 'event_us') }}
+
+),
+
+-- A payment asks for its merchant's reports, a report belongs to nobody else's windows.
+payments as (
+
+    select
+        *,
+        merchant_id as reported_merchant_id
+    from transactions
+
+),
+
+reported as (
+
+    select
+        known_us as event_us,
+        merchant_id as reported_merchant_id,
+        transaction_id as reported_id
+    from reports
+
+),
+
+final as (
+
+    select * from payments
+    union all by name
+    select * from reported
+
+)
+
+select * from final
