@@ -92,7 +92,7 @@ VARIANTS: Final = (
     Variant("segments", _without("segment_"), {"segmenter": None}),
     Variant("profile", _without("profile_")),
     Variant("velocity", _without_velocity),
-    Variant("merchant risk", _without("(merchant|category)_risk_")),
+    Variant("merchant risk", _without("(merchant|category)_risk_|merchant_fraud_")),
 )
 """What is compared; the second is the supervised model alone."""
 

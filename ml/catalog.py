@@ -24,7 +24,7 @@ _SOURCES: Final[Mapping[str, Source]] = {
 }
 _DERIVED_ANALYSIS: Final = "derived_features"
 _LABEL_SOURCES: Final = ("merchant_risk", "category_risk")
-_LABEL_PREFIXES: Final = (*_LABEL_SOURCES, "profile_fraud_")
+_LABEL_PREFIXES: Final = (*_LABEL_SOURCES, "profile_fraud_", "merchant_fraud_")
 ATTRIBUTE_PREFIX: Final = "attribute."
 AMOUNT: Final = "amount_minor"
 

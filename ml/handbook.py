@@ -57,7 +57,7 @@ _DETECTORS: Final[Mapping[str, AnomalyDetector]] = {
 _COMPACT: Final = re.compile(
     r"amount_minor$|hour_of_day$|amount_over_|amount_deviation_|profile_amount_robust_mean_90d$"
     r"|profile_transaction_count_90d$|profile_fraud_count_|amount_(mean|max)_(7d|30d)$|transaction_count_7d$"
-    r"|merchant_amount_mean_7d$|merchant_risk_"
+    r"|merchant_amount_mean_7d$|merchant_(risk|fraud)_"
 )
 # A detector drowns in more: the amount, what it is beside the customer's usual one, and the merchant's known
 # frauds that no genuine payment followed.

@@ -56,7 +56,7 @@ _FAMILIES: Final = (
     (r"(merchant|category|country|channel)_distinct_", "variety"),
     (r"seconds_since_", "seconds_since"),
     (r"place_", "place"),
-    (r"merchant_risk_", "merchant_risk"),
+    (r"merchant_(risk|fraud)_", "merchant_risk"),
     (r"category_risk_", "category_risk"),
     (r"merchant_", "merchant_activity"),
     (r"profile_fraud_", "customer_frauds"),
@@ -208,6 +208,12 @@ def _distinct(match: re.Match[str], value: Number, row: Row, typical: float | No
     return compared(text, value, typical)
 
 
+def _reported(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
+    window = window_text(match["window"])
+    text = f"{plural(value, 'payment')} at the merchant reported as fraud in the {window} before"
+    return compared(text, value, typical)
+
+
 def _since_last(match: re.Match[str], value: Number, row: Row, typical: float | None) -> Phrase:
     text = f"{duration(value)} since the customer's last transaction"
     return compared(text, value, typical, shown=duration)
@@ -280,6 +286,7 @@ _SAYINGS: Final[tuple[tuple[re.Pattern[str], Saying], ...]] = tuple(
         (rf"transaction_count_{WINDOW}", _transaction_count),
         (rf"amount_sum_{WINDOW}", _spent),
         (rf"amount_(?P<op>mean|max|stddev)_{WINDOW}", _spent_history),
+        (rf"merchant_fraud_distinct_{WINDOW}", _reported),
         (rf"(?P<entity>merchant_)?(?P<thing>[a-z]+)_distinct_{WINDOW}", _distinct),
         (rf"seconds_since_last_{WINDOW}", _since_last),
         (rf"place_last_(?P<op>kmh|km)_{WINDOW}", _place),

@@ -21,6 +21,7 @@ MODELS = (
     "intermediate/int_customers__windows",
     "intermediate/int_customers__distributions",
     "intermediate/int_population__daily",
+    "intermediate/int_frauds__reports",
     "intermediate/int_frauds__spells",
     "features/feat_customer_profile",
     "intermediate/int_frauds__explained",

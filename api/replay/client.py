@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import httpx
 import numpy as np
@@ -12,6 +12,8 @@ import pyarrow as pa
 
 from warehouse.canonical import ATTRIBUTE_FIELDS, PLAIN_FIELDS
 from warehouse.errors import OperationError
+
+_LABELS_PER_REQUEST: Final = 1_000
 
 
 class ScoringClient:
@@ -53,6 +55,17 @@ class ScoringClient:
         self.latencies_ms.append((time.perf_counter() - started) * 1000.0)
         predictions: list[dict[str, Any]] = answer["predictions"]
         return predictions
+
+    def tell(self, labels: Sequence[Mapping[str, Any]]) -> None:
+        """Tell labels, each transaction once.
+
+        Raises
+        ------
+        OperationError
+            When the API does not answer 200.
+        """
+        for start in range(0, len(labels), _LABELS_PER_REQUEST):
+            self._answer("/labels", {"labels": list(labels[start : start + _LABELS_PER_REQUEST])})
 
     def _answer(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         response = self._http.post(path, json=body)

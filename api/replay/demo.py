@@ -18,7 +18,7 @@ import pyarrow as pa
 from api.clock import now_us
 from api.replay.client import ScoringClient, percentiles, requests_from
 from api.replay.comparison import Comparison, compare_with_warehouse, dbt_features
-from api.replay.homes import api_settings, create_scorer, fresh_home
+from api.replay.homes import api_settings, create_client, fresh_home
 from api.replay.records import USED_FILE, write_used
 from api.replay.server import running_server
 from api.replay.stages import Announce, Stages
@@ -162,7 +162,7 @@ def _score(
 ) -> tuple[list[dict[str, Any]], list[float]]:
     """Send the day one by one, as payments come; within it, profiles of the night before begin to count."""
     due_us = day_start_us + read_declarations().profile_lag_us
-    key = create_scorer(settings)
+    key = create_client(settings, "scorer")
     predictions = []
     is_due = True
     with running_server(settings.home, secrets) as url:

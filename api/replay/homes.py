@@ -59,8 +59,8 @@ def api_settings(home: Settings, secrets: Mapping[str, str]) -> ApiSettings:
     return replace(ApiSettings.from_environment({"CBP_HOME": str(home.home), **secrets}), home=home)
 
 
-def create_scorer(settings: ApiSettings) -> str:
-    """Create a client that may score; returns its API key."""
+def create_client(settings: ApiSettings, role: str) -> str:
+    """Create a client with a role of `api.clients.ROLES`; returns its API key."""
     with closing(LiveStore.open(settings.home)) as store:
         store.create_tables()
-        return create_api_key(store, settings.api_key_secret, name="replay", role="scorer", now_us=now_us())
+        return create_api_key(store, settings.api_key_secret, name="replay", role=role, now_us=now_us())

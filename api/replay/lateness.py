@@ -1,7 +1,8 @@
 """Which rows came late, and whether a difference from the warehouse is theirs.
 
 The warehouse computes over all rows, a decision over those that had arrived. A value may differ only when a
-row came late: after the decision, and within its window (live features); or when the decision's own
+row came late: after the decision, and within its window (live features); or so late that a report of it in
+the window found no payment to be about, or came after the decision; or when the decision's own
 transaction came late, so that a newer snapshot was online already (profiles and risk), or later than allowed,
 so that the live store had forgotten part of its windows. A derived feature may differ when a value differs
 that it is derived from.
@@ -21,6 +22,9 @@ import pyarrow as pa
 from api.replay.comparison import Comparison
 from warehouse.declarations import LiveFeature
 from warehouse.live_transfer import ALLOWED_LATENESS_US
+from warehouse.settings import Settings
+
+_REPORTED: Final = ("reported_merchant_id",)
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ def explain(
     known: pa.Table,
     *,
     live: Sequence[LiveFeature],
+    reports: pa.Table,
     derived: Collection[str],
     views: Mapping[str, str],
 ) -> Explanation:
@@ -71,6 +76,8 @@ def explain(
         transaction_id and ingested_us of the replayed transactions: when each became known.
     live : sequence of LiveFeature
         The declared ones.
+    reports : pyarrow.Table
+        transaction_id, merchant_id and known_us of all fraud reports of the warehouse.
     derived : collection of str
         Names of the derived features.
     views : mapping of str to str
@@ -79,6 +86,7 @@ def explain(
     with duckdb.connect() as connection:
         connection.register("arrived_rows", arrived)
         connection.register("known_rows", known)
+        connection.register("report_rows", reports)
         connection.register("difference_rows", comparison.differences())
         connection.register("view_rows", pa.table({"feature": list(views), "view": list(views.values())}))
         connection.execute(_EVENTS)
@@ -86,12 +94,19 @@ def explain(
         connection.execute(_DIFFERENCES, [str(used)])
         differing = [feature for feature in live if feature.name in comparison.by_feature]
         for keys, of_entity in groupby(sorted(differing, key=_keys), key=_keys):
-            connection.execute(_explain_live(keys, list(of_entity)))
+            explaining = _explain_reports if keys == _REPORTED else _explain_live
+            connection.execute(explaining(keys, list(of_entity)))
         names = [feature.name for feature in live]
         connection.execute(_EXPLAIN_TOO_LATE, {"allowed_us": ALLOWED_LATENESS_US, "live": names})
         connection.execute(_EXPLAIN_AHEAD)
         connection.execute(_EXPLAIN_DERIVED, {"derived": list(derived)})
         return _summary(connection, comparison)
+
+
+def fraud_reports(settings: Settings) -> pa.Table:
+    """Read the fraud reports of a home's published warehouse."""
+    with duckdb.connect(str(settings.published_file), read_only=True) as connection:
+        return connection.table("marts.fct_fraud_reports").to_arrow_table()
 
 
 _EVENTS: Final = """
@@ -109,7 +124,7 @@ select * exclude (order_us), newest_us - event_us as behind_us
 from (
     select
         *,
-        max(event_us) over (
+        max(case when transaction_id is not null then event_us end) over (
             order by order_us nulls first, arrival_seq rows between unbounded preceding and 1 preceding
         ) as newest_us
     from (
@@ -186,6 +201,28 @@ def _explain_live(keys: Sequence[str], features: Sequence[LiveFeature]) -> str:
                     and late.arrival_seq > differences.arrival_seq
                     and late.event_us < differences.event_us
                     and late.event_us >= differences.event_us - declared.window_us
+            group by differences.number
+        ) as found
+        where found.number = differences.number
+    """  # noqa: S608 - names and numbers of our own declarations
+
+
+def _explain_reports(_: Sequence[str], features: Sequence[LiveFeature]) -> str:
+    windows = ", ".join(f"('{feature.name}', {feature.window_us})" for feature in features)
+    return f"""
+        update differences set cause = found.cause
+        from (
+            select differences.number, min(late.arrival_seq) as cause
+            from differences
+            inner join (values {windows}) as declared(feature, window_us) using (feature)
+            inner join report_rows
+                on report_rows.merchant_id = differences.merchant_id
+                    and report_rows.known_us < differences.event_us
+                    and report_rows.known_us >= differences.event_us - declared.window_us
+            inner join late on late.transaction_id = report_rows.transaction_id
+            left join events as told
+                on told.reported_id = report_rows.transaction_id and told.event_us = report_rows.known_us
+            where told.arrival_seq is null or told.arrival_seq > differences.arrival_seq
             group by differences.number
         ) as found
         where found.number = differences.number

@@ -16,13 +16,13 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import select
+from sqlalchemy import Connection, Table, select
 
 from api.replay.comparison import Comparison, groups_of
 from api.replay.records import ARRIVAL, ID
 from warehouse.declarations import LiveFeature
 from warehouse.errors import OperationError
-from warehouse.live_schema import events
+from warehouse.live_schema import events, fraud_reports
 from warehouse.live_store import LiveStore
 from warehouse.settings import Settings
 
@@ -33,7 +33,8 @@ _COLUMNS: Final = (
     "arrival_seq", "transaction_id", "customer_id", "merchant_id", "category", "country", "event_us",
     "amount_minor", "latitude_e6", "longitude_e6",
 )  # fmt: skip
-_INTEGERS: Final = ("arrival_seq", "event_us", "amount_minor", "latitude_e6", "longitude_e6")
+_REPORT_COLUMNS: Final = ("arrival_seq", "reported_merchant_id", "reported_id", "event_us", "paid_us")
+_INTEGERS: Final = ("arrival_seq", "event_us", "amount_minor", "latitude_e6", "longitude_e6", "paid_us")
 _ROWS_PER_FETCH: Final = 100_000
 _APPROXIMATE: Final = ("last_km", "last_kmh")
 
@@ -82,15 +83,25 @@ create macro kilometres(a, b) as 111.194926644559 * sqrt(
 
 
 def arrived_events(home: Settings) -> pa.Table:
-    """Read everything that arrived in a home's live store, with its place in the order of arrival."""
-    schema = pa.schema([(name, pa.int64() if name in _INTEGERS else pa.string()) for name in _COLUMNS])
-    query = select(*(events.c[name] for name in _COLUMNS)).order_by(events.c.arrival_seq)
-    batches = []
+    """Read everything that arrived in a home's live store, with its place in the order of arrival.
+
+    Payments and fraud reports: a report has no column of a payment but its time, a payment looks at those of
+    its merchant.
+    """
     with closing(LiveStore.open(home)) as store, store.reading() as connection:
-        result = connection.execution_options(yield_per=_ROWS_PER_FETCH).execute(query)
-        for rows in result.partitions():
-            columns = [list(column) for column in zip(*rows, strict=True)]
-            batches.append(pa.table(columns, schema=schema))
+        payments = _read(connection, events, _COLUMNS)
+        reports = _read(connection, fraud_reports, _REPORT_COLUMNS)
+    payments = payments.append_column("reported_merchant_id", payments["merchant_id"])
+    return pa.concat_tables([payments, reports], promote_options="default")
+
+
+def _read(connection: Connection, table: Table, names: Sequence[str]) -> pa.Table:
+    schema = pa.schema([(name, pa.int64() if name in _INTEGERS else pa.string()) for name in names])
+    query = select(*(table.c[name] for name in names)).order_by(table.c.arrival_seq)
+    batches = []
+    for rows in connection.execution_options(yield_per=_ROWS_PER_FETCH).execute(query).partitions():
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        batches.append(pa.table(columns, schema=schema))
     return pa.concat_tables([schema.empty_table(), *batches])
 
 
@@ -119,7 +130,13 @@ def compare_with_oracle(used: Path, arrived: pa.Table, features: Sequence[LiveFe
         connection.execute(_KILOMETRES)
         connection.execute("set preserve_insertion_order = false")
         connection.register("arrived_rows", arrived)
-        connection.execute("create table arrived as from arrived_rows")
+        # A report of a payment that was older than the longest window counts nowhere.
+        longest_us = max(feature.window_us for feature in features)
+        connection.execute(
+            "create table arrived as from arrived_rows "
+            "where paid_us is null or event_us - paid_us between 0 and ?",
+            [longest_us],
+        )
         for group in groups_of(used):
             _compare_group(connection, comparison, group, features)
     return comparison

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from api.replay.comparison import Comparison, compare_derived, compare_with_warehouse, dbt_features
 from api.replay.homes import only_replay
-from api.replay.lateness import Explanation, explain
+from api.replay.lateness import Explanation, explain, fraud_reports
 from api.replay.oracle import arrived_events, compare_with_oracle
 from api.replay.records import USED_FILE, Recorded, write_used
 from api.replay.replaying import Replayed, ReplayOptions, send_history
@@ -128,7 +128,14 @@ def prove(replayed: Replayed, *, stages: Stages) -> ReplayOutcome:
         final = compare_with_warehouse(untouched, used, derived_sql=derived_sql)
         known = replayed.stream.replayed().select(["transaction_id", "ingested_us"])
         explanation = explain(
-            final, used, arrived, known, live=declarations.live, derived=dbt.derived, views=dbt.views
+            final,
+            used,
+            arrived,
+            known,
+            live=declarations.live,
+            reports=fraud_reports(untouched),
+            derived=dbt.derived,
+            views=dbt.views,
         )
     return ReplayOutcome(
         replayed=replayed,

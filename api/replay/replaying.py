@@ -7,8 +7,9 @@ Two homes are made below ``<home>/replay``; whatever else uses the home is not t
     compared with.
 ``served``
     What was known at the start; then a server with stores and a port of its own gets transactions in the
-    order in which they became known. Profiles and risk are the other home's snapshots, each materialized at
-    the instant from which it counts: they are as of their day by construction.
+    order in which they became known, and the labels that say fraud. Profiles and risk are the other home's
+    snapshots, each materialized at the instant from which it counts: they are as of their day by
+    construction.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 from api.clock import now_us
 from api.replay.client import ScoringClient
 from api.replay.freshness import FreshnessProbe
-from api.replay.homes import api_settings, create_scorer, fresh_home, replay_folder
+from api.replay.homes import api_settings, create_client, fresh_home, replay_folder
 from api.replay.sending import Progress, Sent, daily_instants, send
 from api.replay.server import running_server
 from api.replay.stages import Stages
@@ -183,13 +184,14 @@ def _serve(
     progress: Progress,
 ) -> Traffic:
     home = settings.home
-    key = create_scorer(settings)
+    keys = {role: create_client(settings, role) for role in ("scorer", "label_source")}
     lag_us = read_declarations().profile_lag_us
     with closing(LiveStore.open(home)) as store, running_server(home, secrets) as url:
-        client = ScoringClient(url, key)
+        client, labeller = ScoringClient(url, keys["scorer"]), ScoringClient(url, keys["label_source"])
         sent = send(
             stream,
             scorer=client,
+            labeller=labeller,
             load=store.backfill,
             due_us=daily_instants(stream, offset_us=lag_us),
             materialize=lambda at_us: features.materialize(home, until_us=at_us),
@@ -201,4 +203,5 @@ def _serve(
         probe = FreshnessProbe(client, event_us=min(stream.to_us, now_us()))
         probe.measure()
         client.close()
+        labeller.close()
     return Traffic(sent, latencies_ms, probe)

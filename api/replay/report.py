@@ -65,6 +65,7 @@ def summarise(outcome: ReplayOutcome, options: ReplayOptions) -> dict[str, Any]:
         "model": f"{replayed.bundle.name} {replayed.bundle.version}",
         "scored": sent.scored,
         "loaded": sent.loaded,
+        "reported": sent.reported,
         "decisions": sent.decisions,
         "values": findings.final.values,
         "mismatched_values": outcome.mismatched,

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from api.replay.client import ScoringClient, requests_from
+from api.replay.reporting import ReportSchedule
 from api.replay.stream import Stream, in_sample
 from warehouse.errors import OperationError
 from warehouse.microseconds import DAY_US
@@ -33,12 +34,15 @@ class Sent:
         Transactions that the API decided.
     loaded : int
         Transactions of customers outside the sample, put into the live store as history.
+    reported : int
+        Labels that say fraud, told right before the transactions that happened after them.
     decisions : dict of str to int
         Decisions by kind.
     """
 
     scored: int = 0
     loaded: int = 0
+    reported: int = 0
     decisions: dict[str, int] = field(default_factory=dict)
 
 
@@ -86,6 +90,7 @@ def send(
     stream: Stream,
     *,
     scorer: ScoringClient,
+    labeller: ScoringClient,
     load: Callable[[pa.Table], object],
     due_us: Sequence[int],
     materialize: Callable[[int], object],
@@ -93,12 +98,13 @@ def send(
     speed: float | None,
     progress: Progress,
 ) -> Sent:
-    """Send everything that became known in the stream's time, in order.
+    """Send everything that became known in the stream's time, in order; of the labels, those of frauds.
 
     Parameters
     ----------
     stream : Stream
-    scorer : ScoringClient
+    scorer, labeller : ScoringClient
+        Clients that may score, and that may tell labels with their time.
     load : callable
         Puts transactions outside the sample into the live store.
     due_us : sequence of int
@@ -116,12 +122,15 @@ def send(
     transactions = stream.replayed()
     is_scored = in_sample(transactions, share)
     known_us = transactions["ingested_us"].to_numpy()
-    pace, sent = Pace(stream.from_us, speed), Sent()
+    pace, sent, reports = Pace(stream.from_us, speed), Sent(), ReportSchedule(stream)
     edges = [*due_us, stream.to_us]
     first = 0
     for number, edge_us in enumerate(edges):
         end = int(np.searchsorted(known_us, edge_us))
-        for batch in _batches(known_us, first, end, pace):
+        for batch in _batches(known_us, first, end, pace, cut=reports.cut):
+            for labels in reports.take(batch.start, batch.stop):
+                labeller.tell(labels)
+                sent.reported += len(labels)
             _send_batch(transactions[batch], is_scored[batch], scorer=scorer, load=load, sent=sent)
             day = np.datetime64(int(known_us[batch.start]), "us").astype("datetime64[D]")
             progress(str(day), batch.stop, transactions.num_rows)
@@ -132,13 +141,15 @@ def send(
     return sent
 
 
-def _batches(known_us: npt.NDArray[np.int64], first: int, end: int, pace: Pace) -> Iterator[slice]:
+def _batches(
+    known_us: npt.NDArray[np.int64], first: int, end: int, pace: Pace, *, cut: Callable[[int, int], int]
+) -> Iterator[slice]:
     """Yield what is due, in order, a request's worth at a time; waits for what is not due yet."""
     while first < end:
         pace.wait_for(int(known_us[first]))
         now_us = pace.come_to_us()
         due = end if now_us is None else max(first + 1, int(np.searchsorted(known_us, now_us, side="right")))
-        stop = min(due, end, first + TRANSACTIONS_PER_REQUEST)
+        stop = cut(first, min(due, end, first + TRANSACTIONS_PER_REQUEST))
         yield slice(first, stop)
         first = stop
 

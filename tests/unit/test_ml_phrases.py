@@ -98,6 +98,7 @@ SENTENCES = [
     ),
     ("merchant_distinct_24h", 4, "4 different merchants of the customer in the 24 hours before"),
     ("country_distinct_7d", 2, "2 different countries of the customer in the 7 days before"),
+    ("merchant_fraud_distinct_7d", 2, "2 payments at the merchant reported as fraud in the 7 days before"),
     ("merchant_customer_distinct_1h", 1, "1 different customer at the merchant in the hour before"),
     (
         "seconds_since_last_30d",

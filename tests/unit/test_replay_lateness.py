@@ -18,6 +18,9 @@ HOUR_US = 3_600_000_000
 NOON_US = 1_000 * 24 * HOUR_US
 COUNT = LiveFeature("transaction_count_1h", ("customer_id",), "event_us", "count", HOUR_US)
 VIEWS = {"profile_mean": "profile", "risk": "merchant_risk"}
+REPORTED = LiveFeature(
+    "merchant_fraud_distinct_1h", ("reported_merchant_id",), "reported_id", "distinct", HOUR_US
+)
 MERCHANT = LiveFeature("merchant_transaction_count_1h", ("merchant_id",), "event_us", "count", HOUR_US)
 
 
@@ -34,8 +37,15 @@ class Arrival:
 
 
 def explain_difference(
-    folder: Path, arrivals: list[Arrival], *features: str, of: str = "decided", derived: tuple[str, ...] = ()
+    folder: Path,
+    arrivals: list[Arrival],
+    *features: str,
+    of: str = "decided",
+    derived: tuple[str, ...] = (),
+    told: tuple[tuple[int, str, int], ...] = (),
+    reports: tuple[tuple[str, str, int], ...] = (),
 ) -> Explanation:
+    """Explain; `told`: reports as they arrived (place, payment, time), `reports`: the warehouse's."""
     ids = [one.name for one in arrivals]
     arrived = pa.table(
         {
@@ -44,6 +54,22 @@ def explain_difference(
             "customer_id": [one.customer for one in arrivals],
             "merchant_id": [one.merchant for one in arrivals],
             "event_us": [one.event_us for one in arrivals],
+        }
+    )
+    reported = pa.table(
+        {
+            "arrival_seq": pa.array([place for place, *_ in told], pa.int64()),
+            "reported_id": pa.array([name for _, name, _ in told], pa.string()),
+            "event_us": pa.array([known_us for *_, known_us in told], pa.int64()),
+        }
+    )
+    arrived = pa.concat_tables([arrived, reported], promote_options="default")
+    final = pa.table(
+        {
+            name: pa.array([report[place] for report in reports], kind)
+            for place, (name, kind) in enumerate(
+                (("transaction_id", pa.string()), ("merchant_id", pa.string()), ("known_us", pa.int64()))
+            )
         }
     )
     known = pa.table(
@@ -55,7 +81,8 @@ def explain_difference(
     comparison = Comparison()
     for feature in features:
         comparison.add(pa.array([of]), feature, pa.array([0]), pa.array([1]))
-    return explain(comparison, used, arrived, known, live=[COUNT, MERCHANT], derived=derived, views=VIEWS)
+    live = [COUNT, MERCHANT, REPORTED]
+    return explain(comparison, used, arrived, known, live=live, reports=final, derived=derived, views=VIEWS)
 
 
 @pytest.mark.parametrize(
@@ -121,3 +148,38 @@ def test_a_derived_value_is_explained_when_all_that_differs_beside_it_is(tmp_pat
     mixed = explain_difference(tmp_path, arrivals, COUNT.name, "profile_mean", "ratio", derived=derived)
     assert (mixed.explained, mixed.unexplained) == (1, 2)
     assert explain_difference(tmp_path, arrivals, "ratio", derived=derived).unexplained == 1
+
+
+@pytest.mark.parametrize(
+    ("told", "is_explained"),
+    [
+        ((), True),  # it never arrived: its payment was unknown when the label was told
+        (((9, "late", NOON_US - 10),), True),  # it arrived after the decision
+        (((1, "late", NOON_US - 10),), False),  # it had arrived
+    ],
+)
+def test_a_report_that_came_too_late_is_its_late_payments(
+    tmp_path: Path, told: tuple[tuple[int, str, int], ...], is_explained: bool
+) -> None:
+    arrivals = [
+        Arrival("decided", NOON_US),
+        Arrival("late", NOON_US - HOUR_US // 2, known_us=NOON_US + 5, customer="other"),
+    ]
+    found = explain_difference(
+        tmp_path, arrivals, REPORTED.name, told=told, reports=(("late", "m", NOON_US - 10),)
+    )
+    assert (found.explained, found.unexplained) == ((1, 0) if is_explained else (0, 1))
+
+
+@pytest.mark.parametrize("known_us", [NOON_US, NOON_US - HOUR_US - 1])
+def test_a_report_outside_the_window_explains_nothing(tmp_path: Path, known_us: int) -> None:
+    arrivals = [Arrival("decided", NOON_US), Arrival("late", NOON_US - 2 * HOUR_US, known_us=NOON_US + 5)]
+    found = explain_difference(tmp_path, arrivals, REPORTED.name, reports=(("late", "m", known_us),))
+    assert (found.explained, found.unexplained) == (0, 1)
+
+
+def test_reports_make_no_payment_late(tmp_path: Path) -> None:
+    found = explain_difference(
+        tmp_path, [Arrival("decided", NOON_US)], COUNT.name, told=((0, "x", NOON_US + HOUR_US),)
+    )
+    assert found.late.num_rows == 0
