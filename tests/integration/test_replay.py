@@ -112,6 +112,7 @@ def test_every_value_is_proven_and_every_difference_is_a_late_rows(report: Repla
     assert found == report.content
     assert found["mismatched_values"] == found["missing"] == found["unexplained"] == 0
     assert found["scored"] > 200
+    assert found["reported"] > 0
     assert found["audit_records"] == found["scored"] + 2 * PROBES, "the probe's pairs have their records too"
     assert found["explained"] == found["differing_values"] > found["late"] > 0
     assert found["freshness_ms"]["p99"] >= found["freshness_ms"]["p50"] > 0
