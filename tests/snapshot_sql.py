@@ -21,7 +21,6 @@ MODELS = (
     "intermediate/int_customers__windows",
     "intermediate/int_customers__distributions",
     "intermediate/int_population__daily",
-    "intermediate/int_frauds__reports",
     "intermediate/int_frauds__spells",
     "features/feat_customer_profile",
     "intermediate/int_frauds__explained",
@@ -39,6 +38,7 @@ _TRANSACTIONS = pa.schema(
         "category": pa.string(),
         "event_us": pa.int64(),
         "amount_minor": pa.int64(),
+        "batch": pa.string(),
     }
 )
 _LABELS = pa.schema(

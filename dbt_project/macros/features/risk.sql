@@ -13,33 +13,24 @@ snapshot_days as (
 
 ),
 
-transactions as (
-
-    select * from {{ ref('int_transactions__deduped') }}
-
-),
-
 label_changes as (
 
     select
         *,
         {{ day_of('known_us') }} as day
     from {{ ref('int_labels__changes') }}
-    where {{ seen_by_snapshots(day_of('known_us'), memory_days) }}
+    where {{ entity }} is not null and {{ seen_by_snapshots(day_of('known_us'), memory_days) }}
 
 ),
 
 known_days as (
 
     select
-        transactions.{{ entity }},
-        label_changes.day,
-        sum(label_changes.label_change) as labels
+        {{ entity }},
+        day,
+        sum(label_change) as labels
     from label_changes
-    inner join transactions
-        on transactions.transaction_id = label_changes.transaction_id
-    where transactions.{{ entity }} is not null
-    group by all
+    group by {{ entity }}, day
 
 ),
 
@@ -141,7 +132,7 @@ known_frauds as (
     select
         {{ entity }},
         known_day,
-        unnest(range(known_day, least(known_day + {{ memory_days }}, coalesce(cleared_day, known_day + {{ memory_days }})))) as day
+        {{ snapshots_between('known_day', 'least(known_day + ' ~ memory_days ~ ', coalesce(cleared_day, known_day + ' ~ memory_days ~ '))') }} as day
     from frauds
 
 ),

@@ -12,17 +12,30 @@
     where day between coalesce(getvariable('first_due_day'), -{{ end_of_time_us() }}) and coalesce(getvariable('last_due_day'), {{ end_of_time_us() }})
 {%- endmacro %}
 
+{#
+    Condition: the key is of the slice that is to be made, for every key that a model reads; all of them where nothing is sliced. A model of
+    the materialization `daily` that uses it says so by `slice_by`.
+#}
+{% macro is_in_slice(key) -%}
+    hash({{ key }}) % coalesce(getvariable('slices'), 1) = coalesce(getvariable('slice'), 0)
+{%- endmacro %}
+
 {# Condition: the day is one that a snapshot of the CTE `snapshot_days` may look at, up to `days` before it. #}
 {% macro seen_by_snapshots(day, days) -%}
     {{ day }} between (select min(snapshot_days.day) - {{ days }} from snapshot_days) and (select max(snapshot_days.day) from snapshot_days)
 {%- endmacro %}
 
-{# The snapshots of the CTE `snapshot_days`, one a row, that remember a day: its own and those of so many `days` after it. #}
-{% macro remembering_days(day, days) -%}
+{# Days from `first` on and before `end`, one a row, as far as the CTE `snapshot_days` reaches. #}
+{% macro snapshots_between(first, end) -%}
     unnest(range(
-        greatest({{ day }}, (select min(snapshot_days.day) from snapshot_days)),
-        least({{ day }} + {{ days }}, (select max(snapshot_days.day) from snapshot_days)) + 1
+        greatest({{ first }}, (select min(snapshot_days.day) from snapshot_days)),
+        least({{ end }}, (select max(snapshot_days.day) + 1 from snapshot_days))
     ))
+{%- endmacro %}
+
+{# The snapshots that remember a day: its own and those of so many `days` after it. #}
+{% macro remembering_days(day, days) -%}
+    {{ snapshots_between(day, day ~ ' + ' ~ (days + 1)) }}
 {%- endmacro %}
 
 {# From when a day's snapshot counts: its end plus the lag. #}

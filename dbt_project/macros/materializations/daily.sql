@@ -1,8 +1,10 @@
 {#
-    A table of daily snapshots: only the days that are due are made, some days at a time, so that memory follows the days of a batch and not
-    of the history. All in one transaction: a reader, or a run after a kill, sees the days as they were or as they are to be.
+    A table of daily snapshots: only the days that are due are made, in batches, so that memory follows the batch and not the history. All in
+    one transaction: a reader, or a run after a kill, sees the days as they were or as they are to be.
 
-    The model reads its days by `due_snapshot_days`, which reads the batch's bounds from the connection's variables.
+    A batch is some days of everybody. Of a model that looks further back, a batch would read again what the ones before it have read: `slice_by`
+    names the key whose histories do not need each other, and a batch is all due days of a slice of its values, which reads `memory` before
+    them once. The model reads its days by `due_snapshot_days` and its keys by `is_in_slice`, from the connection's variables.
 #}
 {% materialization daily, adapter='duckdb' %}
     {%- set target_relation = this.incorporate(type='table') -%}
@@ -11,7 +13,7 @@
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
     {%- set due = _due_days() -%}
     {% if is_new %}
-        {% do _make_days(1, 0) %}
+        {% do _choose_batch({'first': 1, 'last': 0, 'slice': 0}, 1) %}
         {% call statement('main') %}{{ create_table_as(False, target_relation, compiled_code) }}{% endcall %}
     {% else %}
         {% call statement('main') %}
@@ -19,8 +21,9 @@
             where {{ 'day >= ' ~ due.first if _has_column(target_relation, 'day') else 'event_timestamp >= ' ~ counts_from(due.first) }}
         {% endcall %}
     {% endif %}
-    {% for first in range(due.first, due.last + 1, due.days_per_batch) %}
-        {% do _make_days(first, [first + due.days_per_batch - 1, due.last] | min) %}
+    {%- set batches = _batches(due) -%}
+    {% for batch in batches %}
+        {% do _choose_batch(batch, batches | length if config.get('slice_by') else 1) %}
         {% call statement('days') %}
             insert into {{ target_relation }} by name (
                 {{ compiled_code }}
@@ -33,7 +36,7 @@
     {% if not _has_column(target_relation, 'day') %}
         {% do run_query(record_unpublished('-' ~ end_of_time_us() if is_new else 'epoch_us(' ~ counts_from(due.first) ~ ')')) %}
     {% endif %}
-    {% do run_query('reset variable first_due_day; reset variable last_due_day') %}
+    {% do run_query('reset variable first_due_day; reset variable last_due_day; reset variable slice; reset variable slices') %}
     {% do persist_docs(target_relation, model) %}
     {{ run_hooks(post_hooks, inside_transaction=True) }}
     {% do adapter.commit() %}
@@ -44,24 +47,22 @@
 {# The days that the model's rows must be made for: from the first that anything changed which the model hasn't consumed. #}
 {% macro _due_days() %}
     {% set found = run_query(_due_days_sql()).rows[0] %}
-    {{ return({'first': found[0] | int, 'last': found[1] | int, 'days_per_batch': found[2] | int}) }}
+    {{ return({'first': found[0] | int, 'last': found[1] | int}) }}
 {% endmacro %}
 
 {% macro _due_days_sql() -%}
     {%- set late = day_of(end_of_time_us()) -%}
     with new_transactions as (
-        select
-            transaction_id,
-            event_us
+        select {{ day_of('min(event_us)') }} as first_day
         from {{ ref('int_transactions__deduped') }}
         where batch > {{ consumed('transactions_batch') }}
     ),
 
     new_labels as (
-        select known_us
+        select {{ day_of('min(known_us)') }} as first_day
         from {{ ref('int_labels__changes') }}
         where batch > {{ consumed('labels_batch') }}
-            or transaction_id in (select new_transactions.transaction_id from new_transactions)
+            or transaction_batch > {{ consumed('transactions_batch') }}
     ),
 
     bounds as (
@@ -72,21 +73,52 @@
     )
 
     select
-        greatest(first_day, least(
-            coalesce((select {{ day_of('min(new_transactions.event_us)') }} from new_transactions), {{ late }}),
-            coalesce((select {{ day_of('min(new_labels.known_us)') }} from new_labels), {{ late }}),
-            coalesce((select max(last_day) from ledger.builds where model = '{{ this.identifier }}') + 1, first_day),
-            last_day + 1
+        greatest(bounds.first_day, least(
+            coalesce(new_transactions.first_day, {{ late }}),
+            coalesce(new_labels.first_day, {{ late }}),
+            coalesce((select max(last_day) from ledger.builds where model = '{{ this.identifier }}') + 1, bounds.first_day),
+            bounds.last_day + 1
         )),
-        last_day,
-        greatest(1, {{ var('snapshot_batch_transactions') }} * (last_day - first_day + 1) // greatest((
-            select count(*) from {{ ref('int_transactions__deduped') }}
-        ), 1))
+        bounds.last_day
     from bounds
+    cross join new_transactions
+    cross join new_labels
 {%- endmacro %}
 
-{% macro _make_days(first, last) -%}
-    {% do run_query('set variable first_due_day = ' ~ first ~ '; set variable last_due_day = ' ~ last) %}
+{# Parts of the due days, or slices of them all: each with about as many transactions as `snapshot_batch_transactions` says. #}
+{% macro _batches(due) %}
+    {% set batches = [] %}
+    {% if due.first <= due.last and config.get('slice_by') %}
+        {% for slice in range(_weight(due, window_days(config.require('memory')))) %}
+            {% do batches.append({'first': due.first, 'last': due.last, 'slice': slice}) %}
+        {% endfor %}
+    {% elif due.first <= due.last %}
+        {% set days_per_batch = [(due.last - due.first + 1) // _weight(due, 0), 1] | max %}
+        {% for first in range(due.first, due.last + 1, days_per_batch) %}
+            {% do batches.append({'first': first, 'last': [first + days_per_batch - 1, due.last] | min, 'slice': 0}) %}
+        {% endfor %}
+    {% endif %}
+    {{ return(batches) }}
+{% endmacro %}
+
+{# How many batches the due days are: they and the days that they remember weigh by their transactions, on average. #}
+{% macro _weight(due, memory_days) %}
+    {% set weighed %}
+        select
+            count(*) filter (where event_us >= {{ due.first * day_us() | int }})
+            + count(*) filter (where event_us >= {{ (due.first - memory_days) * day_us() | int }})
+        from {{ ref('int_transactions__deduped') }}
+        where event_us < {{ (due.last + 1) * day_us() | int }}
+    {% endset %}
+    {% set transactions = run_query(weighed).rows[0][0] | int // 2 %}
+    {{ return([(transactions + var('snapshot_batch_transactions') - 1) // var('snapshot_batch_transactions'), 1] | max) }}
+{% endmacro %}
+
+{% macro _choose_batch(batch, slices) -%}
+    {% do run_query(
+        'set variable first_due_day = ' ~ batch.first ~ '; set variable last_due_day = ' ~ batch.last
+        ~ '; set variable slice = ' ~ batch.slice ~ '; set variable slices = ' ~ slices
+    ) %}
 {%- endmacro %}
 
 {% macro _has_column(relation, name) -%}

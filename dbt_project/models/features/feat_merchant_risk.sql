@@ -5,12 +5,14 @@ with {{ risk_ctes('merchant_id', 'merchant_risk') }},
 merchant_frauds as (
 
     select * from {{ ref('int_merchants__frauds') }}
+    where {{ seen_by_snapshots('day', 0) }}
 
 ),
 
 merchant_streaks as (
 
     select * from {{ ref('int_merchants__streaks') }}
+    where {{ seen_by_snapshots('day', 0) }}
 
 ),
 

@@ -1,4 +1,4 @@
-{{ config(materialized='daily') }}
+{{ config(materialized='daily', slice_by='customer_id', memory=var('profile_memory')) }}
 
 {% set windows = var('profile_windows') %}
 {% set memory_days = window_days(var('profile_memory')) %}
@@ -13,14 +13,14 @@ with snapshot_days as (
 customer_windows as (
 
     select * from {{ ref('int_customers__windows') }}
-    where {{ seen_by_snapshots('day', 0) }}
+    where {{ is_in_slice('customer_id') }} and {{ seen_by_snapshots('day', 0) }}
 
 ),
 
 transactions as (
 
     select * from {{ ref('int_transactions__deduped') }}
-    where customer_id is not null and {{ seen_by_snapshots(day_of('event_us'), memory_days) }}
+    where customer_id is not null and {{ is_in_slice('customer_id') }} and {{ seen_by_snapshots(day_of('event_us'), memory_days) }}
 
 ),
 
@@ -157,4 +157,6 @@ final as (
 
 )
 
+-- By days, as they are looked up.
 select * from final
+order by day

@@ -1,4 +1,4 @@
-{{ config(materialized='daily') }}
+{{ config(materialized='daily', slice_by='customer_id', memory=var('profile_memory')) }}
 
 {% set windows = var('profile_windows') %}
 {% set sums = ['transactions_squared', 'amount_sum', 'squares_high', 'squares_middle', 'squares_low', 'weekend_transactions'] %}
@@ -20,7 +20,7 @@ customer_days as (
         lag(day) over by_customer as previous_day,
         first_event_us - lag(last_event_us) over by_customer as gap_before_us
     from {{ ref('int_customers__daily') }}
-    where {{ seen_by_snapshots('day', memory_days) }}
+    where {{ is_in_slice('customer_id') }} and {{ seen_by_snapshots('day', memory_days) }}
     window by_customer as (partition by customer_id order by day)
 
 ),
@@ -31,6 +31,7 @@ first_days as (
         customer_id,
         min(first_event_us) as first_event_us
     from {{ ref('int_customers__daily') }}
+    where {{ is_in_slice('customer_id') }}
     group by customer_id
 
 ),
@@ -110,4 +111,6 @@ final as (
 
 )
 
+-- By days, as they are looked up.
 select * from final
+order by day

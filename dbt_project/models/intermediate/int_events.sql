@@ -8,8 +8,8 @@ with transactions as (
 
 reports as (
 
-    select * from {{ ref('int_frauds__reports') }}
-    where {{ is_timely_report('known_us', 'event_us') }}
+    select * from {{ ref('int_labels__changes') }}
+    where is_fraud and {{ is_timely_report('known_us', 'event_us') }}
 
 ),
 

@@ -1,37 +1,33 @@
-with reports as (
-
-    select * from {{ ref('int_frauds__reports') }}
-    where fraud_change = 1
-
-),
-
-label_changes as (
+with label_changes as (
 
     select * from {{ ref('int_labels__changes') }}
-    where fraud_change != 0
 
 ),
 
 -- A label that makes a fraud begins a spell, the next one that clears it ends the spell.
-ended as (
+fraud_changes as (
 
     select
-        transaction_id,
-        known_us,
+        *,
         lead(known_us) over (partition by transaction_id order by known_us) as cleared_us
     from label_changes
+    where fraud_change != 0 and event_us is not null
 
 ),
 
 final as (
 
     select
-        reports.* exclude (fraud_change),
-        ended.cleared_us
-    from reports
-    inner join ended
-        on ended.transaction_id = reports.transaction_id
-            and ended.known_us = reports.known_us
+        transaction_id,
+        customer_id,
+        merchant_id,
+        category,
+        event_us,
+        amount_minor,
+        known_us,
+        cleared_us
+    from fraud_changes
+    where fraud_change = 1
 
 )
 

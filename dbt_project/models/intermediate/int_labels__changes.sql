@@ -2,10 +2,17 @@
     materialized='incremental',
     incremental_strategy='delete+insert',
     unique_key='transaction_id',
-    post_hook="{{ record_build() }}",
+    on_schema_change='fail',
+    post_hook="{{ record_build(transactions=ref('int_transactions__deduped')) }}",
 ) }}
 
-with landed as (
+with transactions as (
+
+    select * from {{ ref('int_transactions__deduped') }}
+
+),
+
+landed as (
 
     select
         transaction_id,
@@ -19,13 +26,24 @@ with landed as (
     {%- endif %}
 
 ),
+{%- if is_incremental() %}
+
+-- What a new label may correct, and what was known of a payment before it landed itself.
+touched as (
+
+    select landed.transaction_id from landed
+    union
+    select transactions.transaction_id from transactions
+    where transactions.batch > {{ consumed('transactions_batch') }}
+
+),
+{%- endif %}
 
 labels as (
 
     select * from landed
     {%- if is_incremental() %}
     union all
-    -- What a new label corrects: all that was said of its transaction.
     select
         known.transaction_id,
         known.is_fraud,
@@ -33,8 +51,8 @@ labels as (
         known.source,
         known.batch
     from {{ this }} as known
-    semi join landed
-        on landed.transaction_id = known.transaction_id
+    semi join touched
+        on touched.transaction_id = known.transaction_id
     {%- endif %}
 
 ),
@@ -54,7 +72,8 @@ changes as (
     select
         *,
         cast(is_fraud as bigint) - lag(cast(is_fraud as bigint), 1, 0) over by_transaction as fraud_change,
-        case when row_number() over by_transaction = 1 then 1 else 0 end as label_change
+        case when row_number() over by_transaction = 1 then 1 else 0 end as label_change,
+        lead(known_us) over by_transaction as next_known_us
     from deduped
     window by_transaction as (partition by transaction_id order by known_us)
 
@@ -63,14 +82,23 @@ changes as (
 final as (
 
     select
-        transaction_id,
-        known_us,
-        is_fraud,
-        cast(fraud_change as bigint) as fraud_change,
-        cast(label_change as bigint) as label_change,
-        source,
-        batch
+        changes.transaction_id,
+        transactions.customer_id,
+        transactions.merchant_id,
+        transactions.category,
+        transactions.amount_minor,
+        transactions.event_us,
+        changes.known_us,
+        changes.next_known_us,
+        changes.is_fraud,
+        cast(changes.fraud_change as bigint) as fraud_change,
+        cast(changes.label_change as bigint) as label_change,
+        changes.source,
+        changes.batch,
+        transactions.batch as transaction_batch
     from changes
+    left join transactions
+        on transactions.transaction_id = changes.transaction_id
 
 )
 

@@ -31,7 +31,7 @@ news as (
         merchant_id,
         known_day,
         is_explained,
-        unnest(range(known_day, least(known_day + {{ longest_days }}, cleared_day))) as day
+        {{ snapshots_between('known_day', 'least(known_day + ' ~ longest_days ~ ', cleared_day)') }} as day
     from frauds
 
 ),
@@ -56,7 +56,7 @@ remembered as (
         merchant_id,
         transaction_id,
         event_us,
-        unnest(range(known_day, least(event_day + {{ memory_days }}, cleared_day))) as day
+        {{ snapshots_between('known_day', 'least(event_day + ' ~ memory_days ~ ', cleared_day)') }} as day
     from frauds
 
 ),

@@ -1,4 +1,4 @@
-{{ config(materialized='daily') }}
+{{ config(materialized='daily', slice_by='merchant_id', memory=var('fraud_run_memory')) }}
 
 {% set memory_days = window_days(var('fraud_run_memory')) %}
 
@@ -9,16 +9,10 @@ with snapshot_days as (
 
 ),
 
-transactions as (
-
-    select * from {{ ref('int_transactions__deduped') }}
-    where {{ seen_by_snapshots(day_of('event_us'), memory_days) }}
-
-),
-
 label_changes as (
 
     select * from {{ ref('int_labels__changes') }}
+    where {{ is_in_slice('merchant_id') }} and {{ seen_by_snapshots(day_of('event_us'), memory_days) }}
 
 ),
 
@@ -32,7 +26,7 @@ frauds as (
         {{ day_of('known_us') }} as known_day,
         coalesce({{ day_of('cleared_us') }}, (select max(snapshot_days.day) + 1 from snapshot_days)) as cleared_day
     from {{ ref('int_frauds__spells') }}
-    where merchant_id is not null
+    where merchant_id is not null and {{ is_in_slice('merchant_id') }}
 
 ),
 
@@ -42,7 +36,7 @@ remembered as (
     select
         merchant_id,
         event_us,
-        unnest(range(known_day, least(event_day + {{ memory_days }}, cleared_day))) as day
+        {{ snapshots_between('known_day', 'least(event_day + ' ~ memory_days ~ ', cleared_day)') }} as day
     from frauds
 
 ),
@@ -54,32 +48,17 @@ due as (
 
 ),
 
-labelled as (
-
-    select
-        transactions.merchant_id,
-        transactions.event_us,
-        label_changes.is_fraud,
-        {{ day_of('label_changes.known_us') }} as known_day,
-        {{ day_of('lead(label_changes.known_us) over by_transaction') }} as next_known_day
-    from label_changes
-    inner join transactions
-        on transactions.transaction_id = label_changes.transaction_id
-    where transactions.merchant_id in (select due.merchant_id from due)
-    window by_transaction as (partition by label_changes.transaction_id order by label_changes.known_us)
-
-),
-
--- A payment is genuine from the day on which that is known, until a later label.
+-- A payment is genuine from the day on which that is known, until a later label. Of those alike the latest says all.
 genuine as (
 
     select
         merchant_id,
-        event_us,
-        known_day,
-        coalesce(next_known_day, (select max(snapshot_days.day) + 1 from snapshot_days)) as ended_day
-    from labelled
-    where not is_fraud
+        {{ day_of('known_us') }} as known_day,
+        coalesce({{ day_of('next_known_us') }}, (select max(snapshot_days.day) + 1 from snapshot_days)) as ended_day,
+        max(event_us) as event_us
+    from label_changes
+    where not is_fraud and merchant_id in (select due.merchant_id from due)
+    group by all
 
 ),
 
@@ -136,4 +115,6 @@ final as (
 
 )
 
+-- By days, as they are looked up.
 select * from final
+order by day

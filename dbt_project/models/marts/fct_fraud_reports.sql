@@ -1,6 +1,7 @@
-with reports as (
+with labels as (
 
-    select * from {{ ref('int_frauds__reports') }}
+    select * from {{ ref('int_labels__changes') }}
+    where is_fraud and event_us is not null
 
 ),
 
@@ -11,7 +12,7 @@ final as (
         merchant_id,
         event_us,
         known_us
-    from reports
+    from labels
 
 )
 
