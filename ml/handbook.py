@@ -59,9 +59,9 @@ _COMPACT: Final = re.compile(
     r"|profile_transaction_count_90d$|profile_fraud_count_|amount_(mean|max)_(7d|30d)$|transaction_count_7d$"
     r"|merchant_amount_mean_7d$|merchant_(risk|fraud)_"
 )
-# A detector drowns in more: the amount, what it is beside the customer's usual one, and the merchant's payments
-# that were reported as fraud in the last 7 days. That window had the best mean average precision of 24 hours to
-# 30 days, alone or beside the merchant's streak of frauds, on the three weeks before the one that is told.
+# A detector drowns in more: the amount, what it is beside the customer's usual one, and the merchant's
+# payments that were reported as fraud in the last 7 days. Of windows of 3 to 30 days, alone or beside the
+# merchant's streak of frauds, this one did best on the three weeks before the one that is told.
 _RELATIVE: Final = re.compile(r"amount_minor$|amount_over_profile_amount_robust_mean_90d$")
 _MERCHANT: Final = re.compile(r"merchant_fraud_distinct_7d$")
 
