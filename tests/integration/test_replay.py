@@ -56,7 +56,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         }
     )
     raw = folder / "payments.parquet"
-    simulate(raw, customers=60, merchants=40, days=DAYS, seed=5, dirt=0.5)
+    simulate(raw, customers=60, merchants=40, days=DAYS, seed=11, dirt=0.5)
     ingest(settings, [raw])
     return settings
 

@@ -106,6 +106,17 @@
     {%- endif -%}
 {%- endmacro %}
 
+{# Columns of a payment that windows look at: their time, what is measured, and keys. #}
+{% macro payment_columns() %}
+    {% set columns = ['event_us'] %}
+    {% for column in var('measures').values() | list + var('entities').values() | map(attribute='keys') | sum(start=[]) %}
+        {% if column not in columns and not column.startswith('reported_') %}
+            {% do columns.append(column) %}
+        {% endif %}
+    {% endfor %}
+    {{ return(columns) }}
+{% endmacro %}
+
 {#
     Condition: a fraud report counts in windows if its payment is not older, when it becomes known, than what the live store is sure to
     remember.

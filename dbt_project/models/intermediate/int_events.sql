@@ -17,7 +17,10 @@ reports as (
 payments as (
 
     select
-        *,
+        transaction_id,
+        {%- for column in payment_columns() %}
+        {{ column }},
+        {%- endfor %}
         merchant_id as reported_merchant_id
     from transactions
 
