@@ -144,17 +144,17 @@ def _bulk_by_bundle(X: Float32Matrix, fraud: npt.NDArray[np.bool_], asked: Float
 
 
 def _rate(metric: str, work: Callable[[], int], goal: str) -> Row:
-    """Measure rows a second of processor time: one thread, so others on the machine count less."""
+    """Measure rows a second by the wall clock, on one thread."""
     rates = []
     for _ in range(BULK_PAIRS):
-        started = time.process_time()
+        started = time.perf_counter()
         explained = work()
-        rates.append(BULK_ROWS / (time.process_time() - started))
+        rates.append(BULK_ROWS / (time.perf_counter() - started))
         if explained != ALERTS:
             raise RuntimeError(f"expected reasons for {ALERTS} alerts alone, got {explained}")
     rate = float(np.median(rates))
     metric = f"{BULK_ROWS:,} rows: {metric}"
-    return Row(metric, "rows/s of processor time", rate, goal, not goal or rate >= 50_000, COMMAND)
+    return Row(metric, "rows/s", rate, goal, not goal or rate >= 50_000, COMMAND)
 
 
 def _publish(folder: Path, pipeline: HybridFraudPipeline, X: Float32Matrix, asked: Float32Matrix) -> Path:
