@@ -29,14 +29,12 @@ from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, sel
 from warehouse.canonical import SOURCE_API
 from warehouse.errors import BusyError, InputError, StoreError
 from warehouse.live_arrivals import lock_arrivals, move_arrivals
-from warehouse.live_engine import change, fetch, run_text
+from warehouse.live_engine import change, fetch_by_ids, run_text
 from warehouse.live_events import Transaction, event_row, stored_content_hash
 from warehouse.live_schema import claims, decisions, events
 
 LEASE_US: Final = 60_000_000
 """A claim older than this may be taken over even when its worker seems alive."""
-
-_IDS_PER_QUERY: Final = 5_000
 
 # Built once: putting a statement together costs more than SQLite needs to run it.
 _IDS: Final[BindParameter[str]] = bindparam("ids", expanding=True)
@@ -199,8 +197,8 @@ def conflict_of(transaction_id: str) -> ConflictError:
 
 def _stored_answers(connection: Connection, hashes: Mapping[str, bytes]) -> dict[str, tuple[int, bytes]]:
     answers = {}
-    for transaction_id, arrival_seq, content_hash, answer in fetch(
-        connection, _FIND_ANSWERS, {"ids": list(hashes)}
+    for transaction_id, arrival_seq, content_hash, answer in fetch_by_ids(
+        connection, _FIND_ANSWERS, list(hashes)
     ):
         if bytes(content_hash) != hashes[transaction_id]:
             raise conflict_of(transaction_id)
@@ -210,7 +208,7 @@ def _stored_answers(connection: Connection, hashes: Mapping[str, bytes]) -> dict
 
 def _known_events(connection: Connection, names: Iterable[str]) -> list[dict[str, Any]]:
     """Events that are known by their ids, with the claims on them."""
-    found = fetch(connection, _FIND_EVENTS, {"ids": list(names)})
+    found = fetch_by_ids(connection, _FIND_EVENTS, list(names))
     return [dict(zip(_FOUND, values, strict=True)) for values in found]
 
 
@@ -242,14 +240,12 @@ def _in_progress(transaction_id: str) -> ClaimInProgressError:
 
 
 def _known_hashes(connection: Connection, names: Sequence[str]) -> dict[str, bytes]:
-    known: dict[str, bytes] = {}
-    for start in range(0, len(names), _IDS_PER_QUERY):
-        some = {"ids": list(names[start : start + _IDS_PER_QUERY])}
-        for row in _known_events(connection, some["ids"]):
-            known[row["transaction_id"]] = stored_content_hash(row)
-        for name, content_hash in fetch(connection, _FIND_HASHES, some):
-            known[name] = bytes(content_hash)
-    return known
+    events_known = _known_events(connection, names)
+    decided = fetch_by_ids(connection, _FIND_HASHES, names)
+    return {
+        **{row["transaction_id"]: stored_content_hash(row) for row in events_known},
+        **{name: bytes(content_hash) for name, content_hash in decided},
+    }
 
 
 def _insert_events(

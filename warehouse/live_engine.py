@@ -42,6 +42,7 @@ from warehouse.errors import StoreError
 from warehouse.live_schema import heads
 
 BUSY_TIMEOUT_SECONDS: Final = 10.0
+_IDS_PER_QUERY: Final = 5_000
 _CACHE_KIBIBYTES: Final = 32 * 1024
 _SCHEMA_LOCK: Final = 0x6362705F6C697665  # "cbp_live"
 _BEGIN = "live_store_begin"
@@ -214,6 +215,12 @@ def fetch(connection: Connection, statement: Select[Any], parameters: Mapping[st
     for name, _ in sizes:
         values |= {f"{name}_{place}": value for place, value in enumerate(values.pop(name), 1)}
     return raw.execute(prepared, values).fetchall()
+
+
+def fetch_by_ids(connection: Connection, statement: Select[Any], ids: Sequence[str]) -> Iterator[Any]:
+    """Run a query that was built once, with the expanding bind ``ids``, for any number of them."""
+    for start in range(0, len(ids), _IDS_PER_QUERY):
+        yield from fetch(connection, statement, {"ids": list(ids[start : start + _IDS_PER_QUERY])})
 
 
 def change(connection: Connection, statement: UpdateBase, rows: Sequence[Mapping[str, Any]]) -> int:

@@ -11,20 +11,19 @@ Errors::
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
-from sqlalchemy import BindParameter, Connection, Select, bindparam, insert, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, insert, select, update
 
 from warehouse.canonical import LABEL_SCHEMA
 from warehouse.errors import InputError
-from warehouse.live_engine import LiveEngine, change, fetch
+from warehouse.live_engine import LiveEngine, change, fetch, fetch_by_ids
 from warehouse.live_reports import Report, add_reports
 from warehouse.live_schema import Head, decisions, events, heads, labels
 
-_IDS_PER_QUERY: Final = 5_000
 _IDS: Final[BindParameter[str]] = bindparam("ids", expanding=True)
 _FIND_LABELS: Final = (
     select(labels.c.transaction_id, labels.c.is_fraud, labels.c.known_us)
@@ -89,12 +88,13 @@ def record(connection: Connection, told: Sequence[Label], *, source: str, now_us
     last: int = fetch(connection, _LOCK_HEAD, {})[0][0]  # first: labels are told one after another
     names = list(dict.fromkeys(label.transaction_id for label in told))
     standing: dict[str, dict[int, bool]] = {}
-    for name, is_fraud, known_us in _found(connection, _FIND_LABELS, names):
+    for name, is_fraud, known_us in fetch_by_ids(connection, _FIND_LABELS, names):
         standing.setdefault(name, {})[known_us] = bool(is_fraud)
     paid = {
-        name: (event_us, merchant) for name, event_us, merchant in _found(connection, _FIND_EVENTS, names)
+        name: (event_us, merchant)
+        for name, event_us, merchant in fetch_by_ids(connection, _FIND_EVENTS, names)
     }
-    known = set(paid) | {name for (name,) in _found(connection, _FIND_DECISIONS, names)}
+    known = set(paid) | {name for (name,) in fetch_by_ids(connection, _FIND_DECISIONS, names)}
     recorded = []
     for label in told:
         verdicts = standing.setdefault(label.transaction_id, {})
@@ -163,11 +163,6 @@ def _insert(connection: Connection, fresh: Sequence[RecordedLabel], *, first_seq
             for offset, label in enumerate(fresh)
         ],
     )
-
-
-def _found(connection: Connection, query: Select[Any], names: Sequence[str]) -> Iterator[Any]:
-    for start in range(0, len(names), _IDS_PER_QUERY):
-        yield from fetch(connection, query, {"ids": list(names[start : start + _IDS_PER_QUERY])})
 
 
 def labels_after(engine: LiveEngine, seq: int) -> tuple[pa.Table, int]:

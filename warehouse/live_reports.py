@@ -15,10 +15,9 @@ import pyarrow as pa
 from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, select
 
 from warehouse.live_arrivals import lock_arrivals, move_arrivals
-from warehouse.live_engine import LiveEngine, change, fetch
+from warehouse.live_engine import LiveEngine, change, fetch_by_ids
 from warehouse.live_schema import fraud_reports
 
-_IDS_PER_QUERY: Final = 5_000
 _IDS: Final[BindParameter[str]] = bindparam("ids", expanding=True)
 _FIND: Final = select(fraud_reports.c.reported_id, fraud_reports.c.event_us).where(
     fraud_reports.c.reported_id.in_(_IDS)
@@ -54,10 +53,7 @@ def add_reports(connection: Connection, reports: Sequence[Report]) -> int:
         return 0
     last = lock_arrivals(connection)
     names = [report.reported_id for report in reports]
-    known: set[tuple[str, int]] = set()
-    for start in range(0, len(names), _IDS_PER_QUERY):
-        found = fetch(connection, _FIND, {"ids": names[start : start + _IDS_PER_QUERY]})
-        known.update((name, known_us) for name, known_us in found)
+    known = {(name, known_us) for name, known_us in fetch_by_ids(connection, _FIND, names)}
     fresh = [report for report in reports if (report.reported_id, report.event_us) not in known]
     if fresh:
         move_arrivals(connection, last + len(fresh))
