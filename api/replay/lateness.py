@@ -94,8 +94,8 @@ def explain(
         connection.execute(_DIFFERENCES, [str(used)])
         differing = [feature for feature in live if feature.name in comparison.by_feature]
         for keys, of_entity in groupby(sorted(differing, key=_keys), key=_keys):
-            explaining = _explain_reports if keys == _REPORTED else _explain_live
-            connection.execute(explaining(keys, list(of_entity)))
+            some = list(of_entity)
+            connection.execute(_explain_reports(some) if keys == _REPORTED else _explain_live(keys, some))
         names = [feature.name for feature in live]
         connection.execute(_EXPLAIN_TOO_LATE, {"allowed_us": ALLOWED_LATENESS_US, "live": names})
         connection.execute(_EXPLAIN_AHEAD)
@@ -189,40 +189,46 @@ def _keys(feature: LiveFeature) -> tuple[str, ...]:
 
 def _explain_live(keys: Sequence[str], features: Sequence[LiveFeature]) -> str:
     same = " and ".join(f"late.{key} = differences.{key}" for key in keys)
-    windows = ", ".join(f"('{feature.name}', {feature.window_us})" for feature in features)
-    return f"""
-        update differences set cause = found.cause
-        from (
-            select differences.number, min(late.arrival_seq) as cause
-            from differences
-            inner join (values {windows}) as declared(feature, window_us) using (feature)
+    return _name_late(
+        features,
+        f"""
             inner join late
                 on {same}
                     and late.arrival_seq > differences.arrival_seq
-                    and late.event_us < differences.event_us
-                    and late.event_us >= differences.event_us - declared.window_us
-            group by differences.number
-        ) as found
-        where found.number = differences.number
-    """  # noqa: S608 - names and numbers of our own declarations
+                    and {_in_window("late.event_us")}
+        """,
+    )
 
 
-def _explain_reports(_: Sequence[str], features: Sequence[LiveFeature]) -> str:
-    windows = ", ".join(f"('{feature.name}', {feature.window_us})" for feature in features)
-    return f"""
-        update differences set cause = found.cause
-        from (
-            select differences.number, min(late.arrival_seq) as cause
-            from differences
-            inner join (values {windows}) as declared(feature, window_us) using (feature)
+def _explain_reports(features: Sequence[LiveFeature]) -> str:
+    return _name_late(
+        features,
+        f"""
             inner join report_rows
                 on report_rows.merchant_id = differences.merchant_id
-                    and report_rows.known_us < differences.event_us
-                    and report_rows.known_us >= differences.event_us - declared.window_us
+                    and {_in_window("report_rows.known_us")}
             inner join late on late.transaction_id = report_rows.transaction_id
             left join events as told
                 on told.reported_id = report_rows.transaction_id and told.event_us = report_rows.known_us
             where told.arrival_seq is null or told.arrival_seq > differences.arrival_seq
+        """,
+    )
+
+
+def _in_window(instant: str) -> str:
+    return f"({instant} < differences.event_us and {instant} >= differences.event_us - declared.window_us)"
+
+
+def _name_late(features: Sequence[LiveFeature], joins: str) -> str:
+    """Name for each difference of some features the first late row that joins find."""
+    windows = ", ".join(f"('{feature.name}', {feature.window_us})" for feature in features)
+    return f"""
+        update differences set cause = found.cause
+        from (
+            select differences.number, min(late.arrival_seq) as cause
+            from differences
+            inner join (values {windows}) as declared(feature, window_us) using (feature)
+            {joins}
             group by differences.number
         ) as found
         where found.number = differences.number
