@@ -127,16 +127,13 @@ class IsolationForestDetector(Served, AnomalyDetector):
             samples = min(samples, len(X))
         self.forest_ = IsolationForest(
             n_estimators=self.n_estimators, max_samples=samples, random_state=self.random_state
-        ).fit(self._filled(X))
+        ).fit(filled(X, self.fill_))
         trees = isolation_trees(self.forest_, fill=self.fill_)
         text = lightgbm_text(trees, n_features=X.shape[1], is_log_odds=False)
         self._serve(ExportedModel(kind=ISOLATION_FOREST, files={"trees": text}))
 
     def _trained_risk(self, X: Float32Matrix) -> Float64Vector:
-        return np.asarray(-self.forest_.score_samples(self._filled(X)), dtype=np.float64)
-
-    def _filled(self, X: Float32Matrix) -> Float32Matrix:
-        return np.where(np.isnan(X), self.fill_, X)
+        return np.asarray(-self.forest_.score_samples(filled(X, self.fill_)), dtype=np.float64)
 
 
 class OneClassSvmDetector(Served, AnomalyDetector):
@@ -287,3 +284,8 @@ def column_medians(X: Float32Matrix) -> Float32Matrix:
         if present.size:
             medians[index] = np.median(present)
     return medians
+
+
+def filled(X: Float32Matrix, fill: Float32Matrix) -> Float32Matrix:
+    """Return a matrix with a column's value of `fill` where one is missing."""
+    return np.where(np.isnan(X), fill, X)

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from sklearn.base import clone
 
-from ml.anomaly import AnomalyDetector, column_medians
+from ml.anomaly import AnomalyDetector, column_medians, filled
 from ml.dense import sigmoid
 from ml.matrix import Float32Matrix, Float64Vector
 from ml.risk import drawn_seed
@@ -68,7 +68,7 @@ class EstimatorDetector(AnomalyDetector):
             if value is None and name.rpartition("__")[2] == "random_state"
         ]
         estimator.set_params(**dict.fromkeys(unseeded, drawn_seed(self.random_state)))
-        self.estimator_ = estimator.fit(self._filled(X))
+        self.estimator_ = estimator.fit(filled(X, self.fill_))
         scores = self._scores(X)
         low, high = np.quantile(scores, _INNER)
         self.center_ = float(np.median(scores))
@@ -81,16 +81,13 @@ class EstimatorDetector(AnomalyDetector):
         return self._risk(X)
 
     def _scores(self, X: Float32Matrix) -> Float64Vector:
-        scores = np.asarray(self.estimator_.score_samples(self._filled(X)), dtype=np.float64)
+        scores = np.asarray(self.estimator_.score_samples(filled(X, self.fill_)), dtype=np.float64)
         if scores.shape != (len(X),) or not np.isfinite(scores).all():
             raise ValueError(
                 f"expected {len(X)} finite scores of {type(self.estimator_).__name__}.score_samples, "
                 f"got {_told(scores)}"
             )
         return scores
-
-    def _filled(self, X: Float32Matrix) -> Float32Matrix:
-        return np.where(np.isnan(X), self.fill_, X)
 
 
 def check_outlier_detector(estimator: Any) -> None:
