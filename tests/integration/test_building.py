@@ -226,18 +226,19 @@ def test_velocity_falls_back_to_windows_where_numba_keeps_nothing(
         velocity_of(built.settings, tmp_path, velocity_rendering="loops")
 
 
-def test_velocity_falls_back_to_windows_where_a_column_is_not_of_integers(
-    built: Built, tmp_path: Path
-) -> None:
+def test_velocity_falls_back_to_windows_where_a_column_is_not_of_integers(tmp_path: Path) -> None:
+    settings = new_home(tmp_path / "home")
+    land(settings, "first", [payment(1)])
     variables = {
         "measures": {"latitude": "latitude"},
         "velocity_features": [
             {"entity": "customer", "measure": "latitude", "operation": "max", "windows": ["24h"]}
         ],
     }
-    assert "partition by customer_id" in velocity_of(built.settings, tmp_path, **variables)
+    run_dbt(settings, ["run", "--select", "+int_events", "--vars", json.dumps(variables)])
+    assert "partition by customer_id" in velocity_of(settings, tmp_path, **variables)
     with pytest.raises(BuildError, match=r"got .*latitude.*double"):
-        velocity_of(built.settings, tmp_path, velocity_rendering="loops", **variables)
+        velocity_of(settings, tmp_path, velocity_rendering="loops", **variables)
 
 
 def test_dbts_own_unit_tests_pass(empty: Settings) -> None:
