@@ -38,8 +38,16 @@ def whole(value: float) -> int:
     return int(Decimal(value).quantize(Decimal(1), rounding=ROUND_HALF_UP))
 
 
+def double(number: float) -> float:
+    """Turn a number into a double as the engine does a hugeint: its words rounded one by one, then summed."""
+    if not isinstance(number, int):
+        return number
+    high, low = divmod(number, 2**64)
+    return float(low) + float(high) * 2.0**64
+
+
 def ratio(value: float, count: float) -> float | None:
-    return float(value) / float(count) if count else None
+    return double(value) / double(count) if count else None
 
 
 def is_known_fraud(labels: Iterable[Row], day: int) -> bool:
@@ -126,8 +134,8 @@ class Window:
 def explained(sums: Sequence[int], count: int) -> float:
     total = 0.0
     for number in sums:
-        total += float(number) * float(number)
-    return total / float(count)
+        total += double(number) * double(number)
+    return total / double(count)
 
 
 def prior_weight(groups: Sequence[tuple[list[int], int, int]], scale: int) -> float:
@@ -141,9 +149,9 @@ def prior_weight(groups: Sequence[tuple[list[int], int, int]], scale: int) -> fl
     within = sum(max(squares - mine, 0) for mine, (_, _, squares) in zip(own, groups, strict=True))
     totals = [sum(column) for column in zip(*(sums for sums, _, _ in groups), strict=True)]
     overall = explained(totals, count) * scale
-    variance_within = float(within) / float(count - customers)
-    between = float(sum(own)) - overall - float(customers - 1) * variance_within
-    spread = float(count) - float(sum(number * number for _, number, _ in groups)) / float(count)
+    variance_within = double(within) / double(count - customers)
+    between = double(sum(own)) - overall - double(customers - 1) * variance_within
+    spread = double(count) - double(sum(number * number for _, number, _ in groups)) / double(count)
     if between <= 0:
         return largest
     return min(max(variance_within * spread / between, smallest), largest)
@@ -157,10 +165,10 @@ def variance_prior_weight(windows: Sequence[Window], pooled: float | None) -> fl
     total = 0
     for window in windows:
         if window.freedom:
-            freedom = float(window.freedom)
-            multiple = float(window.squares_within) / (freedom * pooled)
+            freedom = double(window.freedom)
+            multiple = double(window.squares_within) / (freedom * pooled)
             total += whole(multiple * multiple * freedom * freedom / (freedom + 2) * SHARE_SCALE)
-    mean_square = float(total) / float(sum(window.freedom for window in windows) * SHARE_SCALE)
+    mean_square = double(total) / double(sum(window.freedom for window in windows) * SHARE_SCALE)
     if mean_square <= 1:
         return largest
     return min(max(2 * mean_square / (mean_square - 1), smallest), largest)
@@ -238,7 +246,7 @@ class Population:
 
 
 def shrunk(total: float, count: int, mean: float | None, weight: float) -> float | None:
-    return None if mean is None else (float(total) + weight * mean) / (float(count) + weight)
+    return None if mean is None else (double(total) + weight * mean) / (double(count) + weight)
 
 
 class Oracle:
