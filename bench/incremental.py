@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import statistics
 import tempfile
 from pathlib import Path
 
@@ -32,28 +31,29 @@ def run() -> None:
         land_part(whole, before, "before", f"event_us < {last_day_us}")
         dbt_run(before)
         pairs = [_pair(whole, before, Path(folder) / "daily", last_day_us) for _ in range(PAIRS)]
-    measured = Pairs(
+    models = Pairs(
         tuple(day.model_seconds for day, _ in pairs), tuple(full.model_seconds for _, full in pairs)
     )
-    columns = measured.columns("full refresh")
+    runs = Pairs(tuple(day.run.seconds for day, _ in pairs), tuple(full.run.seconds for _, full in pairs))
+    columns = models.columns("full refresh")
     slowest = sorted(pairs[-1][0].seconds.items(), key=lambda item: -item[1])[:5]
     rows = [
         Row(
             metric="a day's build, model time",
             unit="s",
             goal="at most a tenth",
-            met=measured.columns("")["ratio_median"] >= 10,  # type: ignore[operator]
+            met=columns["ratio_median"] >= 10,  # type: ignore[operator]
             command=COMMAND,
             **columns,  # type: ignore[arg-type]
         ),
         *(Row(f"of it {model}", "s", seconds, "", met=True, command=COMMAND) for model, seconds in slowest),
         Row(
-            "a day's dbt run, its own start included",
-            "s",
-            statistics.median(day.run.seconds for day, _ in pairs),
-            "",
+            metric="a day's dbt run, its own start and the closing of the file included",
+            unit="s",
+            goal="",
             met=True,
             command=COMMAND,
+            **runs.columns("full refresh"),  # type: ignore[arg-type]
         ),
     ]
     write_report("incremental", rows, versions=describe_versions("duckdb", "dbt-duckdb", "numba"), data=data)

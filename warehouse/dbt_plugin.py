@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +39,9 @@ class Plugin(BasePlugin):
 
     def initialize(self, plugin_config: dict[str, Any]) -> None:
         """Create the folders and the empty landing: ``dbt run`` works in a home that holds nothing."""
+        loader = ThreadPoolExecutor(1)
+        self._loops = loader.submit(_load_loops)
+        loader.shutdown(wait=False)
         self.settings = Settings.from_environment()
         self.settings.create_folders()
         ensure_landing(self.settings)
@@ -86,10 +90,12 @@ class Plugin(BasePlugin):
     def _reason_for_windows(self, declared: str) -> str:
         """Say why velocity parts can't be computed by compiled loops; empty: they can."""
         try:
-            from warehouse.velocity_parts import PartSpec, UnknownPartError
+            self._loops.result()
         except (ImportError, RuntimeError) as error:
             # Numba says so as it is imported: it isn't there, or finds no folder to keep what it compiles.
             return f"numba can't compile loops here: {error}"
+        from warehouse.velocity_parts import PartSpec, UnknownPartError
+
         try:
             PartSpec.from_dict(json.loads(declared))
         except UnknownPartError as error:
@@ -108,6 +114,16 @@ class Plugin(BasePlugin):
         """Remove the parts that the model has read."""
         shutil.rmtree(self.settings.velocity_parts_dir, ignore_errors=True)
         return str(self.settings.velocity_parts_dir)
+
+
+def _load_loops() -> None:
+    """Load Numba and what it has compiled, while dbt reads the project: a second or more.
+
+    By one thread alone: where several load parts of Numba at a time, one may see a module that is half there.
+    """
+    from warehouse import velocity_parts
+
+    velocity_parts.load()
 
 
 @cache

@@ -104,6 +104,11 @@ class PartSpec:
         return frozenset(part.column for part in self.parts if part.part not in ("count", "distinct"))
 
 
+def load() -> None:
+    """Load what Numba loads at the first call of a loop."""
+    kernels.group_rows(np.empty(0, np.int32), 1)
+
+
 def write_parts(
     connection: duckdb.DuckDBPyConnection,
     relation: str,

@@ -95,7 +95,8 @@
             {% do batches.append({'first': due.first, 'last': due.last, 'slice': slice}) %}
         {% endfor %}
     {% elif due.first <= due.last %}
-        {% set days_per_batch = [(due.last - due.first + 1) // _weight(due, 0), 1] | max %}
+        {% set weight = _weight(due, 0) %}
+        {% set days_per_batch = (due.last - due.first + weight) // weight %}
         {% for first in range(due.first, due.last + 1, days_per_batch) %}
             {% do batches.append({'first': first, 'last': [first + days_per_batch - 1, due.last] | min, 'slice': 0}) %}
         {% endfor %}
