@@ -27,7 +27,7 @@ from warehouse.settings import Settings
 @click.option(
     "--raw-file",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="With --protocol handbook: the raw Parquet file, for figures by fraud scenario.",
+    help="With --protocol handbook: the raw Parquet file, for figures by scenario and an ideal observer's.",
 )
 @click.option("--seed", default=0, show_default=True, help="Same seed, same figures.")
 @click.pass_obj
@@ -102,6 +102,10 @@ def _evaluate_handbook(settings: Settings, raw_file: Path | None, seed: int) -> 
     for seen, detectors in figures["label_free"].items():
         found = {name: one for name, one in detectors.items() if name != "features"}
         lines |= {f"{name}, {seen.replace('_', ' ')}": one for name, one in found.items()}
+    if "ceiling" in figures:
+        lines["ideal observer, prequential, mean"] = figures["ceiling"]
+        observed = figures["ceiling"]["label_free"]
+        lines |= {f"ideal observer, {seen.replace('_', ' ')}": one for seen, one in observed.items()}
     for name, one in lines.items():
         table.add_row(
             name, *(figure(one[key]) for key in ("auc_roc", "average_precision", "card_precision_at_100"))

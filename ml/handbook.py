@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,13 +30,13 @@ from ml.anomaly import AnomalyDetector, AutoencoderDetector, IsolationForestDete
 from ml.catalog import is_label_free
 from ml.detectors import make_detector
 from ml.errors import TrainingDataError
+from ml.handbook_candidates import CANDIDATES, LONG, SHORT, Candidate, RankAverage
 from ml.handbook_data import Fold, HandbookData, read_handbook
 from ml.handbook_page import write_handbook_page
 from ml.manifest import FeatureSpec
 from ml.matrix import Float64Vector
 from ml.metrics import Evaluation, evaluate_scores
 from ml.report_files import write_json
-from ml.supervised import CLASSIFIERS
 from ml.training import TrainingProgress, chosen_protocol
 from ml.windows import HANDBOOK_TRAIN_START
 from warehouse.microseconds import DAY_US
@@ -45,8 +45,6 @@ from warehouse.settings import Settings
 PROTOCOL: Final = "handbook"
 REPORT_FILE: Final = "handbook.json"
 PAGE_FILE: Final = "handbook.html"
-SHORT: Final = "7 days"
-LONG: Final = "all history"
 FIGURES: Final = ("auc_roc", "average_precision", "card_precision_at_100")
 # A tree of more rows tells more of them apart: 256, the usual number, leave the rarest in common leaves.
 _DETECTORS: Final[Mapping[str, AnomalyDetector]] = {
@@ -64,93 +62,6 @@ _COMPACT: Final = re.compile(
 # merchant's streak of frauds, this one did best on the three weeks before the one that is told.
 _RELATIVE: Final = re.compile(r"amount_minor$|amount_over_profile_amount_robust_mean_90d$")
 _MERCHANT: Final = re.compile(r"merchant_fraud_distinct_7d$")
-
-
-@dataclass(frozen=True, eq=False)
-class Candidate:
-    """A classifier with settings, to be chosen on the validation folds.
-
-    Parameters
-    ----------
-    classifier : str
-        In `ml.supervised.CLASSIFIERS`.
-    window : {'7 days', 'all history'}
-        What trains it.
-    parameters : mapping
-        What differs from its defaults.
-    genuine_share : float, default=1.0
-        Share of the genuine rows that train, drawn at random; every fraud does. It moves every probability
-        alike, which the order of rows does not see, and fits in that share of the time.
-    """
-
-    classifier: str
-    window: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    genuine_share: float = 1.0
-
-    def scores(self, data: HandbookData, columns: Sequence[int], start: str, *, seed: int) -> Float64Vector:
-        """Fit on a fold's training rows, and score its test rows."""
-        fold = self.fold(data, start)
-        drawn = np.random.default_rng(seed).random(len(fold.train)) < self.genuine_share
-        train = fold.train[drawn | data.labels[fold.train]]
-        model = CLASSIFIERS[self.classifier](**self.parameters, random_state=seed)
-        model.fit(data.rows(train, columns), data.labels[train])
-        scores: Float64Vector = model.risk_score(data.rows(fold.test, columns))
-        return scores
-
-    def fold(self, data: HandbookData, start: str) -> Fold:
-        """Return a fold's rows as this candidate sees them."""
-        return data.short[start] if self.window == SHORT else data.long[start]
-
-
-@dataclass(frozen=True)
-class RankAverage:
-    """The mean of some candidates' ranks on the test rows, each member trained on its own window.
-
-    Parameters
-    ----------
-    members : tuple of Candidate
-        At least two, one of them trained on all history.
-    """
-
-    members: tuple[Candidate, ...]
-
-    @property
-    def window(self) -> str:
-        """What trains it: the longest of its members' windows."""
-        return LONG
-
-    def fold(self, data: HandbookData, start: str) -> Fold:
-        """Return a fold's rows; every window tests the same ones."""
-        return data.long[start]
-
-
-_BOOSTED: Final = {
-    "n_estimators": 300,
-    "learning_rate": 0.05,
-    "min_child_weight": 5.0,
-    "subsample": 0.5,
-    "colsample_bytree": 0.4,
-    "reg_lambda": 5.0,
-}
-_FOREST: Final = Candidate("random_forest", SHORT)
-_XGBOOST: Final = Candidate("xgboost", LONG, {**_BOOSTED, "max_depth": 5}, genuine_share=0.2)
-_LIGHTGBM: Final = Candidate(
-    "lightgbm", LONG, {"n_estimators": 600, "learning_rate": 0.015, "num_leaves": 16}, genuine_share=0.2
-)
-CANDIDATES: Final = (
-    _FOREST,
-    Candidate("lightgbm", SHORT),
-    Candidate("xgboost", SHORT),
-    Candidate("xgboost", LONG, {**_BOOSTED, "max_depth": 4}, genuine_share=0.2),
-    _XGBOOST,
-    Candidate("lightgbm", LONG, {"n_estimators": 300, "num_leaves": 24}, genuine_share=0.2),
-    _LIGHTGBM,
-    RankAverage((_XGBOOST, _LIGHTGBM)),
-    RankAverage((_FOREST, _LIGHTGBM)),
-    RankAverage((_FOREST, _XGBOOST, _LIGHTGBM)),
-)
-"""What is tried on the validation folds."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +124,7 @@ def evaluate_handbook(
     candidates : sequence of Candidate or RankAverage, default=CANDIDATES
         At least one for each window.
     raw_file : Path, optional
-        The raw Parquet file: then figures come by fraud scenario too.
+        The raw Parquet file: then figures come by fraud scenario too, and beside an ideal observer's.
     seed : int, default=0
     progress : callable, optional
         See `ml.training.TrainingProgress`.
@@ -227,6 +138,7 @@ def evaluate_handbook(
         if all(candidate.window != window for candidate in candidates):
             raise TrainingDataError(f"expected a candidate that trains on {window}, got none")
     total = len(candidates) * len(plan.validation) + len(plan.prequential) + 1 + 2 * len(_DETECTORS)
+    total += 0 if raw_file is None else len(plan.prequential) + 2
     progress("choosing rows", 0, total)
     data = read_handbook(
         settings,
@@ -248,6 +160,8 @@ def evaluate_handbook(
         "label_free": run.label_free(plan.label_free),
         "seed": seed,
     }
+    if data.ideal:
+        figures["ceiling"] = run.ceiling(plan)
     path, page = settings.reports_dir / REPORT_FILE, settings.reports_dir / PAGE_FILE
     write_json(figures, path)
     write_handbook_page(page, figures)
@@ -326,6 +240,17 @@ class _Run:
         if key not in self._fitted:
             self._fitted[key] = candidate.scores(self._data, self.columns, start, seed=self._seed)
         return self._fitted[key]
+
+    def ceiling(self, plan: Plan) -> dict[str, Any]:
+        """Return the ideal observer's figures: on the prequential folds, and on the detectors' week."""
+        folds = [self._observed(start, "with_labels") for start in plan.prequential]
+        label_free = {seen: self._observed(plan.label_free, seen) for seen in self._data.ideal}
+        return {"folds": folds, **_spread(folds), "label_free": label_free}
+
+    def _observed(self, start: str, seen: str) -> dict[str, Any]:
+        fold = self._data.long[start]
+        what = f"an ideal observer {seen.replace('_', ' ')}, training from {start}"
+        return self._figures(fold, what, lambda: self._data.ideal[seen][fold.test])
 
     def label_free(self, start: str) -> dict[str, Any]:
         """Return the figures of each detector, by what it sees."""

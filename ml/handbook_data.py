@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml.errors import TrainingDataError
+from ml.handbook_ceiling import SimulatedPayments, ideal_scores
 from ml.manifest import FeatureSpec
-from ml.matrix import Float32Matrix, column_to_float64
+from ml.matrix import Float32Matrix, Float64Vector, column_to_float64
 from ml.protocols import TEST, TRAIN, select_rows
 from ml.training_data import TRANSACTIONS, join_features, open_published
 from ml.windows import Windows, handbook_windows
@@ -24,10 +25,6 @@ from warehouse.settings import Settings
 
 # Before, profiles and merchants have too little behind them to learn from.
 _FIRST_DAYS: Final = 30
-_SCENARIOS: Final = """
-select cast(TRANSACTION_ID as varchar) as transaction_id, cast(TX_FRAUD_SCENARIO as bigint) as scenario
-from read_parquet($file)
-"""
 
 
 @dataclass(frozen=True)
@@ -60,6 +57,9 @@ class HandbookData:
     event_us : ndarray of int64, shape (n,)
     scenarios : ndarray of int64, shape (n,), or None
         How a fraud was simulated (0: genuine), where the raw file was given: for figures, never a feature.
+    ideal : mapping of str to ndarray of float64, shape (n,)
+        With the raw file: what an ideal observer would score the rows that a fold tests, ``with_labels`` and
+        ``without_labels`` (see `ml.handbook_ceiling`); NaN elsewhere.
     short, long : mapping of str to Fold
         By train start: trained on the published days alone, and on all history since the first 30 days.
     """
@@ -70,6 +70,7 @@ class HandbookData:
     customers: npt.NDArray[Any]
     event_us: npt.NDArray[np.int64]
     scenarios: npt.NDArray[np.int64] | None
+    ideal: Mapping[str, Float64Vector]
     short: Mapping[str, Fold]
     long: Mapping[str, Fold]
 
@@ -125,13 +126,25 @@ def read_handbook(
         short, long = folds(published), folds(longest)
         joining()
         features, matrix = join_features(settings, connection, rows, keys=[])
+    scenarios: npt.NDArray[np.int64] | None = None
+    ideal: dict[str, Float64Vector] = {}
+    if raw_file is not None:
+        payments = SimulatedPayments.read(raw_file)
+        scenarios = payments.scenarios[_places(payments, ids, raw_file)]
+        tested = np.unique(np.concatenate([fold.test for fold in long.values()]))
+        windows = next(iter(published.values()))
+        delay_days = (windows.test_start_us - windows.train_end_us) // DAY_US
+        for seen, delay in (("with_labels", delay_days), ("without_labels", None)):
+            ideal[seen] = np.full(len(ids), np.nan)
+            ideal[seen][tested] = ideal_scores(payments, ids.take(pa.array(tested)), delay_days=delay)
     return HandbookData(
         features=features,
         matrix=matrix,
         labels=np.asarray(column_to_float64(rows.column("is_fraud")) == 1.0, dtype=np.bool_),
         customers=rows.column("customer_id").to_numpy(zero_copy_only=False),
         event_us=rows.column("event_us").to_numpy(),
-        scenarios=None if raw_file is None else _scenarios(raw_file, ids),
+        scenarios=scenarios,
+        ideal=ideal,
         short=short,
         long=long,
     )
@@ -171,16 +184,10 @@ def _fold(connection: duckdb.DuckDBPyConnection, ids: pa.Array, start: str, wind
     return Fold(start, positions[TRAIN], positions[TEST])
 
 
-def _scenarios(raw_file: Path, ids: pa.Array) -> npt.NDArray[np.int64]:
-    try:
-        known = duckdb.execute(_SCENARIOS, {"file": str(raw_file)}).to_arrow_table()
-    except duckdb.Error as error:
-        raise TrainingDataError(
-            f"expected TRANSACTION_ID and TX_FRAUD_SCENARIO in {raw_file.name}: {error}"
-        ) from error
-    places = pc.index_in(ids, known.column("transaction_id").combine_chunks())
+def _places(payments: SimulatedPayments, ids: pa.Array, raw_file: Path) -> npt.NDArray[np.intp]:
+    places = pc.index_in(ids, payments.ids)
     if places.null_count:
         raise TrainingDataError(
             f"expected every transaction of the home in {raw_file.name}, got none for {places.null_count}"
         )
-    return np.asarray(known.column("scenario").take(places).to_numpy(), dtype=np.int64)
+    return np.asarray(places.to_numpy(), dtype=np.intp)

@@ -70,8 +70,10 @@ def raw_file(settings: Settings) -> Path:
     path = settings.home / "handbook.parquet"
     with duckdb.connect(str(settings.published_file), read_only=True) as connection:
         table = connection.execute(
-            "select transaction_id as TRANSACTION_ID, case when is_fraud then 1 + amount_minor % 2 else 0 "
-            "end as TX_FRAUD_SCENARIO from marts.fct_transactions"
+            "select transaction_id as TRANSACTION_ID, make_timestamp(event_us) as TX_DATETIME, "
+            "customer_id as CUSTOMER_ID, merchant_id as TERMINAL_ID, amount_minor / 100 as TX_AMOUNT, "
+            "case when is_fraud then 1 + amount_minor % 2 else 0 end as TX_FRAUD_SCENARIO "
+            "from marts.fct_transactions"
         ).to_arrow_table()
     pq.write_table(table, path)
     return path
@@ -151,6 +153,16 @@ def test_figures_come_by_scenario_where_the_raw_file_is_given(result: HandbookRe
     assert sum(one["frauds"] for one in single["by_scenario"].values()) == single["test_frauds"]
 
 
+def test_an_ideal_observer_is_told_beside(result: HandbookResult) -> None:
+    ceiling = result.figures["ceiling"]
+    tested = [(fold["test_rows"], fold["test_frauds"]) for fold in ceiling["folds"]]
+    assert tested == [
+        (fold["test_rows"], fold["test_frauds"]) for fold in result.figures["prequential"]["folds"]
+    ]
+    assert set(ceiling["label_free"]) == {"with_labels", "without_labels"}
+    assert "ideal observer" in result.page.read_text(encoding="utf-8")
+
+
 def test_rows_are_those_of_the_published_rules(data: HandbookData, settings: Settings) -> None:
     """A slow oracle: what trains was known, who was known to be compromised is not tested."""
     with duckdb.connect(str(settings.published_file), read_only=True) as connection:
@@ -190,6 +202,14 @@ def test_what_can_not_be_run_is_refused(changes: dict[str, Any], message: str, s
 
 def test_a_raw_file_of_other_payments_is_refused(settings: Settings, tmp_path: Path) -> None:
     path = tmp_path / "other.parquet"
-    pq.write_table(pa.table({"TRANSACTION_ID": ["x"], "TX_FRAUD_SCENARIO": [0]}), path)
+    other = {
+        "TRANSACTION_ID": ["x"],
+        "TX_DATETIME": ["2018-05-01 00:00:00"],
+        "CUSTOMER_ID": ["c"],
+        "TERMINAL_ID": ["m"],
+        "TX_AMOUNT": [1.0],
+        "TX_FRAUD_SCENARIO": [0],
+    }
+    pq.write_table(pa.table(other), path)
     with pytest.raises(TrainingDataError, match=r"other\.parquet"):
         evaluate_handbook(settings, plan=PLAN, candidates=CANDIDATES, raw_file=path)
