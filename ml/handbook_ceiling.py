@@ -35,9 +35,8 @@ CUSTOMERS_A_DAY: Final = 3
 CUSTOMER_DAYS: Final = 14
 ALTERED_SHARE: Final = 1 / 3
 TIMES: Final = 5.0
-_NEGATIVE_SHARE: Final = (
-    0.02275013194817921  # of a normal amount whose deviation is half its mean: drawn anew, evenly
-)
+# Of normal amounts whose deviation is half their mean: they are drawn anew, evenly.
+_NEGATIVE_SHARE: Final = 0.02275013194817921
 _LOG_NEVER: Final = -700.0
 _Int64s = npt.NDArray[np.int64]
 _Evidence = Callable[[_Int64s, _Int64s], npt.NDArray[np.float64]]
@@ -140,29 +139,23 @@ class _Observer:
         self._payments, self._delay = payments, delay_days
         fraud, sure = payments.scenarios > 0, payments.amounts > SURE_ABOVE
         self._times_as_likely = _log_ratio(payments)
-        altered = self._times_as_likely + np.log(
-            ALTERED_SHARE
-        )  # as a fraud of scenario 3, against an own payment
-        genuine_or_altered = np.logaddexp(np.log1p(-ALTERED_SHARE), altered)
+        # How likely a payment is in a customer's compromised time, against an own one: logarithms.
+        altered = self._times_as_likely + np.log(ALTERED_SHARE)
+        own = np.log1p(-ALTERED_SHARE)
+        either = np.logaddexp(own, altered)
         terminals, customers = payments.terminals.max() + 1, payments.customers.max() + 1
         self._terminal_start = TERMINALS_A_DAY / terminals
         self._customer_start = CUSTOMERS_A_DAY / customers
         of_terminals = np.log(self._terminal_start * TERMINAL_DAYS)
         of_customers = np.log(self._customer_start * CUSTOMER_DAYS)
         # A fraud that no amount explains: of the terminal for sure, else of its customer.
-        by_terminal = np.where(fraud & ~sure, -np.minimum(of_customers + altered, 0.0), 0.0)
-        by_terminal[~fraud] = _LOG_NEVER
-        by_label = np.where(
-            fraud,
-            np.where(
-                sure, genuine_or_altered, np.logaddexp(np.log1p(-ALTERED_SHARE), altered - of_terminals)
-            ),
-            np.log1p(-ALTERED_SHARE),
-        )
+        unexplained = -np.minimum(of_customers + altered, 0.0)
+        by_terminal = np.select([~fraud, sure], [_LOG_NEVER, 0.0], unexplained)
+        by_label = np.select([~fraud, sure], [own, either], np.logaddexp(own, altered - of_terminals))
         self._terminals = self._daily(payments.terminals, by_terminal)
         self._labelled = self._daily(payments.customers, by_label)
-        self._unlabelled = self._daily(payments.customers, genuine_or_altered)
-        self._today = _earlier_today(payments, genuine_or_altered)
+        self._unlabelled = self._daily(payments.customers, either)
+        self._today = _earlier_today(payments, either)
 
     def _daily(self, keys: _Int64s, values: Float64Vector) -> npt.NDArray[np.float64]:
         """Sum values by key and day, over all days before each: shape (keys, days + 1)."""
@@ -173,50 +166,36 @@ class _Observer:
     def scores(self, rows: npt.NDArray[np.intp]) -> Float64Vector:
         """Return the probabilities of some payments."""
         payments = self._payments
-        days = payments.days[rows]
-        of_terminal = _active(
-            days,
-            TERMINAL_DAYS,
-            self._terminal_start,
-            lambda first, end: self._known(self._terminals, payments.terminals[rows], first, end, days),
-        )
-        today = self._today[rows][:, None]
-        customers = payments.customers[rows]
+        terminals, customers = payments.terminals[rows], payments.customers[rows]
+        days, today = payments.days[rows][:, None], self._today[rows][:, None]
+        known = days - self._delay + 1
 
-        def of_customer(first: _Int64s, end: _Int64s) -> npt.NDArray[np.float64]:
-            labels = self._known(self._labelled, customers, first, end, days)
-            known_end = (days - self._delay + 1)[:, None]
-            amounts = _between(
-                self._unlabelled, customers, np.maximum(first, known_end), np.minimum(end, days[:, None])
-            )
-            return np.asarray(labels + amounts + np.where(end > days[:, None], today, 0.0))
+        def by_terminal(first: _Int64s, end: _Int64s) -> npt.NDArray[np.float64]:
+            return _between(self._terminals, terminals, first, np.minimum(end, known))
 
-        compromised = _active(days, CUSTOMER_DAYS, self._customer_start, of_customer)
+        def by_customer(first: _Int64s, end: _Int64s) -> npt.NDArray[np.float64]:
+            labels = _between(self._labelled, customers, first, np.minimum(end, known))
+            since = np.maximum(first, known)
+            amounts = _between(self._unlabelled, customers, since, np.minimum(end, days))
+            return np.asarray(labels + amounts + np.where(end > days, today, 0.0))
+
+        of_terminal = _active(days, TERMINAL_DAYS, self._terminal_start, by_terminal)
+        compromised = _active(days, CUSTOMER_DAYS, self._customer_start, by_customer)
         altered = compromised * ALTERED_SHARE * np.exp(np.clip(self._times_as_likely[rows], -700, 700))
         own = compromised * (1 - ALTERED_SHARE) + 1 - compromised
         of_amount = altered / (altered + own)
         probable = 1 - (1 - of_terminal) * (1 - of_amount)
         return np.where(payments.amounts[rows] > SURE_ABOVE, 1.0, probable)
 
-    def _known(
-        self,
-        sums: npt.NDArray[np.float64],
-        keys: _Int64s,
-        first: _Int64s,
-        end: _Int64s,
-        days: _Int64s,
-    ) -> npt.NDArray[np.float64]:
-        """Sum over the days whose labels are known."""
-        return _between(sums, keys, first, np.minimum(end, (days - self._delay + 1)[:, None]))
-
 
 def _active(days: _Int64s, length: int, start: float, evidence: _Evidence) -> Float64Vector:
     """Return how probable it is that a time of `length` days, begun once at most, is on.
 
     Each day begins one with the probability `start`. What is known is so many times as likely with one from
-    `first` to before `end`: `evidence(first, end)` is the logarithm of it. All three of shape (m, starts).
+    `first` to before `end`: `evidence(first, end)` is the logarithm of it. Shapes: `days` (m, 1), the
+    others (m, starts).
     """
-    first = days[:, None] - np.arange(2 * length - 1)[None, :]
+    first = days - np.arange(2 * length - 1)
     weights = start * np.exp(np.clip(evidence(first, first + length), _LOG_NEVER, 700.0))
     weights[first < 0] = 0.0
     on = weights[:, :length].sum(axis=1)

@@ -10,14 +10,15 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final
 
+import duckdb
 from dbt.adapters.duckdb.plugins import BasePlugin
-from duckdb import DuckDBPyConnection
 from duckdb.sqltypes import BIGINT, VARCHAR, DuckDBPyType
 
 from warehouse.feature_files import publish_files
@@ -39,19 +40,17 @@ class Plugin(BasePlugin):
 
     def initialize(self, plugin_config: dict[str, Any]) -> None:
         """Create the folders and the empty landing: ``dbt run`` works in a home that holds nothing."""
-        loader = ThreadPoolExecutor(1)
-        self._loops = loader.submit(_load_loops)
-        loader.shutdown(wait=False)
         self.settings = Settings.from_environment()
         self.settings.create_folders()
         ensure_landing(self.settings)
         ensure_segments(self.settings)
 
-    def configure_connection(self, conn: DuckDBPyConnection) -> None:
+    def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
         """Register the functions that the project's hooks call."""
         self.connection = conn
         functions: tuple[tuple[Callable[..., object], list[Any], DuckDBPyType], ...] = (
             (self._land_scored, [], VARCHAR),
+            (self._begin_loading_loops, [], VARCHAR),
             (self._publish_feature, [VARCHAR, VARCHAR, BIGINT], VARCHAR),
             (self._publish_manifest, [VARCHAR], VARCHAR),
             (self._reason_for_windows, [VARCHAR], VARCHAR),
@@ -70,6 +69,21 @@ class Plugin(BasePlugin):
 
         landed = land_scored(self.settings)
         return f"Landed from the live store: {landed.events:,} events, {landed.labels:,} labels"
+
+    def _begin_loading_loops(self) -> str:
+        """Load compiled loops beside what is done until a model asks for them."""
+        return "loaded" if self._loops.done() else "loading"
+
+    @cached_property
+    def _loops(self) -> Future[None]:
+        """Loops as they are loaded, from when first they are asked for.
+
+        By one thread alone: where several load parts of Numba at a time, one may see half a module.
+        """
+        loader = ThreadPoolExecutor(1)
+        loops = loader.submit(_load_loops)
+        loader.shutdown(wait=False)
+        return loops
 
     def _publish_feature(self, relation: str, model: str, changed_from_us: int) -> str:
         """Show a model's rows as files in place of the old ones, which hold those before an instant."""
@@ -107,7 +121,7 @@ class Plugin(BasePlugin):
         from warehouse.velocity_parts import PartSpec, write_parts
 
         spec = PartSpec.from_dict(json.loads(declared))
-        with self.connection.cursor() as cursor:
+        with self.connection.cursor() as cursor, buffers_let_go(cursor):
             return write_parts(cursor, relation, spec, self.settings.velocity_parts_dir, from_us=from_us)
 
     def _discard_velocity_parts(self) -> str:
@@ -116,11 +130,25 @@ class Plugin(BasePlugin):
         return str(self.settings.velocity_parts_dir)
 
 
-def _load_loops() -> None:
-    """Load Numba and what it has compiled, while dbt reads the project: a second or more.
+@contextmanager
+def buffers_let_go(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Leave DuckDB a quarter of its memory meanwhile: it keeps what it has read as long as it may."""
+    ((limit,),) = connection.execute("select current_setting('memory_limit')").fetchall()
+    size, unit = str(limit).split()
+    as_it_was = f"set memory_limit = '{limit}'"
+    try:
+        connection.execute(f"set memory_limit = '{float(size) / 4:.1f} {unit}'")
+    except duckdb.OutOfMemoryException:
+        # More is in use. DuckDB says so, and holds to the lower limit all the same.
+        connection.execute(as_it_was)
+    try:
+        yield
+    finally:
+        connection.execute(as_it_was)
 
-    By one thread alone: where several load parts of Numba at a time, one may see a module that is half there.
-    """
+
+def _load_loops() -> None:
+    """Load Numba and what it has compiled: a second or more."""
     from warehouse import velocity_parts
 
     velocity_parts.load()

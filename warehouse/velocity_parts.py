@@ -13,7 +13,6 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -146,42 +145,25 @@ def write_parts(
     folder.mkdir(parents=True)
     rows = 0
     history = History(spec.coded, spec.numeric, frozenset(spec.columns))
-    with _buffers_let_go(connection):
-        for number, (start_us, end_us) in enumerate(_slices(connection, relation, from_us, rows_per_slice)):
-            if number == 0:
-                history.append(
-                    _read(connection, relation, spec.columns, start_us - spec.horizon_us, start_us)
-                )
-            table = _read(connection, relation, (*_CARRIED, *spec.columns), start_us, end_us)
-            history.append(table)
-            parts = pa.table(
-                {name: table.column(name) for name in _CARRIED}
-                | compute_parts(history, spec, from_us=start_us)
-            )
-            del table
-            pq.write_table(
-                parts, folder / f"{number:06d}.parquet", compression="none", use_dictionary=["transaction_id"]
-            )
-            rows += parts.num_rows
-            del parts
-            history.forget(end_us - spec.horizon_us)
-            pa.default_memory_pool().release_unused()
+    for number, (start_us, end_us) in enumerate(_slices(connection, relation, from_us, rows_per_slice)):
+        if number == 0:
+            history.append(_read(connection, relation, spec.columns, start_us - spec.horizon_us, start_us))
+        table = _read(connection, relation, (*_CARRIED, *spec.columns), start_us, end_us)
+        history.append(table)
+        parts = pa.table(
+            {name: table.column(name) for name in _CARRIED} | compute_parts(history, spec, from_us=start_us)
+        )
+        del table
+        pq.write_table(
+            parts, folder / f"{number:06d}.parquet", compression="none", use_dictionary=["transaction_id"]
+        )
+        rows += parts.num_rows
+        del parts
+        history.forget(end_us - spec.horizon_us)
+        pa.default_memory_pool().release_unused()
     if not rows:
         pq.write_table(_empty(spec), folder / "000000.parquet")
     return rows
-
-
-@contextmanager
-def _buffers_let_go(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Leave DuckDB a quarter of its memory meanwhile: it keeps what it has read as long as it may."""
-    ((limit,),) = connection.execute("select current_setting('memory_limit')").fetchall()
-    size, unit = str(limit).split()
-    with suppress(duckdb.OutOfMemoryException):  # more than that is in use: then as it was
-        connection.execute(f"set memory_limit = '{float(size) / 4:.1f} {unit}'")
-    try:
-        yield
-    finally:
-        connection.execute(f"set memory_limit = '{limit}'")
 
 
 def compute_parts(history: History, spec: PartSpec, *, from_us: int) -> dict[str, pa.Array]:

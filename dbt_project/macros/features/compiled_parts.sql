@@ -21,6 +21,14 @@
     {{ return(not reason) }}
 {% endmacro %}
 
+{# Hook: loads the loops beside the first models, where velocity is to be computed by them. #}
+{% macro begin_loading_loops() -%}
+    {%- if execute and var('velocity_rendering') != 'windows'
+            and 'model.' ~ project_name ~ '.feat_transaction_velocity' in selected_resources -%}
+    select begin_loading_loops()
+    {%- endif -%}
+{%- endmacro %}
+
 {# Hook: computes the parts of the events that are due. #}
 {% macro compute_due_parts(events, due_us) -%}
     {%- if is_compiled(events) -%}
