@@ -69,6 +69,7 @@ class LiveEngine:
             event.listen(self._engine, "begin", _begin_sqlite)
         self._writer = self._engine.execution_options(**{_BEGIN: "IMMEDIATE"})
         self._durable = self._engine.execution_options(**{_BEGIN: "IMMEDIATE", _SYNCHRONOUS: "FULL"})
+        self._calculators: list[sqlite3.Connection] = []
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -90,17 +91,16 @@ class LiveEngine:
 
     @contextmanager
     def calculating(self) -> Iterator[sqlite3.Connection]:
-        """Open SQLite for expressions over bound values: the store's own, else one in memory.
+        """Open SQLite in memory, for expressions over bound values: they read no table of the store.
 
-        It reads no table, so which one it is makes no difference to a value.
+        A connection that is free is used again, with the statements that it has prepared.
         """
-        if not self.is_sqlite:
-            with _as_store_errors("used to calculate"), closing(sqlite3.connect(":memory:")) as raw:
-                _prepare_sqlite(raw, None)
+        with _as_store_errors("used to calculate"):
+            raw = self._calculators.pop() if self._calculators else _new_calculator()
+            try:
                 yield raw
-            return
-        with self.reading() as connection:
-            yield _sqlite_below(connection)
+            finally:
+                self._calculators.append(raw)
 
     def durable_head(self, name: str) -> int:
         """Read a counter and make everything up to it durable: what is landed must not be forgotten here."""
@@ -128,6 +128,8 @@ class LiveEngine:
     def close(self) -> None:
         """Close every pooled connection."""
         self._engine.dispose()
+        while self._calculators:
+            self._calculators.pop().close()
 
 
 def _try_write_ahead_log(connection: sqlite3.Connection, *, is_last: bool) -> bool:
@@ -145,11 +147,19 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # the "begin" hook begins
     connection.execute(f"PRAGMA cache_size=-{_CACHE_KIBIBYTES}")
     connection.execute("PRAGMA synchronous=NORMAL")
+    # The live SQL opens thirty small tables of its own, each of which would be a file.
+    connection.execute("PRAGMA temp_store=MEMORY")
     has_square_root = connection.execute(
         "select 1 from pragma_function_list where name = 'sqrt' limit 1"
     ).fetchone()
     if has_square_root is None:  # SQLite may be built without its math functions
         connection.create_function("sqrt", 1, _square_root, deterministic=True)
+
+
+def _new_calculator() -> sqlite3.Connection:
+    raw = sqlite3.connect(":memory:", check_same_thread=False)  # by one thread at a time
+    _prepare_sqlite(raw, None)
+    return raw
 
 
 def _square_root(value: float | None) -> float | None:
@@ -159,10 +169,11 @@ def _square_root(value: float | None) -> float | None:
 def _begin_sqlite(connection: Connection) -> None:
     options = connection.get_execution_options()
     synchronous = options.get(_SYNCHRONOUS, "NORMAL")
+    raw: Any = connection.connection.driver_connection
     if connection.info.get(_SYNCHRONOUS, "NORMAL") != synchronous:
-        connection.exec_driver_sql(f"PRAGMA synchronous={synchronous}")
+        raw.execute(f"PRAGMA synchronous={synchronous}")
         connection.info[_SYNCHRONOUS] = synchronous
-    connection.exec_driver_sql(f"BEGIN {options.get(_BEGIN, 'DEFERRED')}")
+    raw.execute(f"BEGIN {options.get(_BEGIN, 'DEFERRED')}")
 
 
 @contextmanager
@@ -240,7 +251,7 @@ def driver_connection(connection: Connection) -> sqlite3.Connection | None:
 def _sqlite_below(connection: Connection) -> sqlite3.Connection:
     if not connection.in_transaction():
         connection.begin()
-    raw = connection.connection.driver_connection
+    raw: Any = connection.connection.driver_connection
     if not isinstance(raw, sqlite3.Connection):
         raise StoreError(f"expected a connection of the module sqlite3, got {type(raw).__name__}")
     return raw

@@ -11,6 +11,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -327,7 +328,8 @@ class LiveStore:
             return int(connection.execute(select(heads.c.value).where(heads.c.name == name)).scalar_one())
 
 
-def derived_statement(derived_sql: str, columns: Sequence[str]) -> str:
+@lru_cache(maxsize=32)
+def derived_statement(derived_sql: str, columns: tuple[str, ...]) -> str:
     """Prefix the compiled text with one bound row named ``feature_row``."""
     names = ", ".join(["row_index", *(f'"{name}"' for name in columns)])
     marks = ", ".join(["?"] * (len(columns) + 1))

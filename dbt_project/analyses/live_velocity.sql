@@ -1,6 +1,6 @@
 {#- Velocity features of the events with arrival_seq from :first_seq to :last_seq, over the live store. Compiled text; never edited. -#}
 -- live_horizon_us = {{ velocity_horizon_us() }}
-with claimed as (
+with claimed as not materialized (
     select
         *,
         merchant_id as reported_merchant_id,
@@ -9,7 +9,7 @@ with claimed as (
     where arrival_seq between :first_seq and :last_seq
 ),
 {% for entity in velocity_entities() %}
-{{ entity }}_parts as (
+{{ entity }}_parts as materialized (
     {{ live_parts(entity) | indent(4) }}
 ),
 {% endfor %}

@@ -1,7 +1,7 @@
 {#
     Velocity features, from their declarations in dbt_project.yml (law 3). A feature is made of parts: plain aggregates over a
     window, integers or keys, on which every engine agrees to the last bit (law 2). Parts are rendered twice, as window
-    functions over history (window_parts.sql) and as FILTER aggregates over the live store (live_parts.sql); the expression
+    functions over history (window_parts.sql) and as aggregates over the live store (live_parts.sql); the expression
     that finishes a feature from its parts is one text for both (finishing.sql).
 #}
 
