@@ -13,6 +13,7 @@ from importlib.metadata import version
 import psutil
 
 _POLL_SECONDS = 0.02
+_LOOPS = 5
 
 
 @dataclass(frozen=True)
@@ -62,17 +63,31 @@ def run_program(command: Sequence[str], environment: Mapping[str, str]) -> Run:
 
 
 def describe_machine() -> dict[str, object]:
-    """Say what the figures were measured on."""
+    """Say what the figures were measured on, and how fast it was just then.
+
+    Absolute times of two reports compare only as far as their loops do: a shared machine may take three times
+    as long on another day.
+    """
     return {
         "system": platform.platform(),
         "cores": os.cpu_count(),
         "memory_bytes": psutil.virtual_memory().total,
+        "python_loop_ms": round(min(_loop_seconds() for _ in range(_LOOPS)) * 1000, 1),
     }
 
 
 def describe_versions(*packages: str) -> dict[str, str]:
     """Versions of Python and of some packages."""
     return {"python": platform.python_version(), **{package: version(package) for package in packages}}
+
+
+def _loop_seconds() -> float:
+    """Time a million turns of a plain loop."""
+    started = time.perf_counter()
+    total = 0
+    for number in range(1_000_000):
+        total += number & 7
+    return time.perf_counter() - started
 
 
 def _tree_bytes(pid: int) -> int:

@@ -14,7 +14,7 @@ _HEAD = """# Benchmarks
 
 Written by `make bench` from `reports/bench`. Each goal is in the words of who set it; a ratio is the
 peer's figure over ours, pair by pair in the same run: median (least to greatest). Figures without a
-peer depend on the machine that is named.
+peer depend on the machine that is named, and on how fast it was that day: a loop of Python tells.
 """
 
 
@@ -32,7 +32,8 @@ def write_summary() -> Path:
 def _section(path: Path, report: Mapping[str, Any]) -> str:
     machine, rows = report["machine"], report["rows"]
     about = [
-        f"{machine['cores']} cores, {machine['memory_bytes'] / 2**30:.0f} GiB, {machine['system']}",
+        f"{machine['cores']} cores, {machine['memory_bytes'] / 2**30:.0f} GiB, {machine['system']}, "
+        f"a million turns of a Python loop in {machine['python_loop_ms']:.0f} ms",
         ", ".join(f"{name} {version}" for name, version in report["versions"].items()),
         ", ".join(f"{name} {value}" for name, value in report["data"].items()),
     ]

@@ -70,17 +70,18 @@ def train(
             trials=trials,
             progress=update,
         )
-    table = Table("model", "AUC ROC", "average precision", "CP@100", "bundle")
+    name, state = Column("bundle", no_wrap=True), Column("", no_wrap=True)
+    table = Table(name, "AUC ROC", "average precision", "CP@100", state)
     for result in results:
         chosen = promote and (len(results) == 1 or result.model == DEFAULT_MODEL)
         if chosen:
             bundles.promote(settings, result.bundle_dir)
         table.add_row(
-            result.model,
+            f"{result.model}/{result.bundle_dir.name}",
             f"{result.evaluation.auc_roc:.3f}",
             f"{result.evaluation.average_precision:.3f}",
             figure(result.evaluation.card_precision_at_100),
-            f"{result.bundle_dir}{' (promoted)' if chosen else ''}",
+            "promoted" if chosen else "",
         )
     split = results[0]
     console.print(f"train: {split.train_rows:,} rows, {split.train_frauds:,} frauds")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.table import Table
+from rich.table import Column, Table
 
 from cbp.terminal import console, figure, instant, stage_bar, time_option
 from warehouse.settings import Settings
@@ -207,19 +207,19 @@ def ablate(
             classifier=classifier,
             progress=update,
         )
-    table = Table("what brings it", "figure", "without", "gain", "deviation", "least", "most", "pairs")
+    names = ("left out", "gain (deviation)", "least to most")
+    left_out, gained, extent = (Column(name, no_wrap=True) for name in names)
+    table = Table(left_out, "figure", "without", gained, extent)
     for gain in result.gains:
         table.add_row(
             gain.left_out,
             gain.figure.replace("_", " "),
             f"{gain.without:.3f}",
-            f"{gain.gain:+.4f}",
-            f"{gain.deviation:.4f}",
-            f"{gain.low:+.4f}",
-            f"{gain.high:+.4f}",
-            str(gain.pairs),
+            f"{gain.gain:+.4f} ({gain.deviation:.4f})",
+            f"{gain.low:+.4f} to {gain.high:+.4f}",
         )
     console.print(table)
+    console.print(f"{result.gains[0].pairs} pairs of fits each: the whole hybrid, and one without the part")
     console.print(f"report {result.folder / 'report.html'}")
 
 

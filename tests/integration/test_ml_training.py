@@ -258,17 +258,19 @@ def test_commands_train_promote_and_compare(settings: Settings, monkeypatch: pyt
     monkeypatch.setenv("CBP_HOME", str(settings.home))
     monkeypatch.setenv("CBP_MODELS", str(settings.models_dir))
     monkeypatch.setenv("CBP_REPORTS", str(settings.reports_dir))
-    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setenv("COLUMNS", "80")
 
     def run(*arguments: str, code: int = 0) -> str:
         done = CliRunner().invoke(main, [*arguments])
         assert done.exit_code == code, done.output
         return done.output
 
-    assert "(promoted)" in run("train", "--model", "logistic_regression")
+    trained = run("train", "--model", "logistic_regression")
     serving = promoted(settings)
     assert serving.path.parent.name == "logistic_regression"
-    assert "(promoted)" not in run("train", "--model", "isolation_forest", "--no-promote")
+    (told,) = [line for line in trained.splitlines() if f" logistic_regression/{serving.path.name} " in line]
+    assert " promoted " in told
+    assert "promoted" not in run("train", "--model", "isolation_forest", "--no-promote")
     compared = run("benchmark-models", "--model", "logistic_regression", "--model", "isolation_forest")
     assert "leaderboard.png" in compared.replace("\n", "")
     assert promoted(settings) == serving
