@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-_Result = TypeVar("_Result")
+_Ours = TypeVar("_Ours")
+_Peers = TypeVar("_Peers")
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Pairs:
 
 
 def run_pairs(
-    ours: Callable[[], _Result], peer: Callable[[], _Result], *, count: int
-) -> Sequence[tuple[_Result, _Result]]:
+    ours: Callable[[], _Ours], peer: Callable[[], _Peers], *, count: int
+) -> Sequence[tuple[_Ours, _Peers]]:
     """Run both `count` times, each first in every other pair; returns (ours, peer) of each pair."""
     results = []
     for number in range(count):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +15,9 @@ from ml.bundles import VerifiedBundle
 from ml.errors import BundleError
 from ml.matrix import Float32Matrix, Float64Vector, to_float32
 from ml.runtimes import DENSE_KINDS, Runtime, load_runtime
+
+ROWS_A_THREAD: Final = 1_000
+"""From so many rows on each, threads share a matrix: fewer are scored before a thread has begun."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ class ModelGraph:
         self.outputs = tuple(self._numbers)
 
     def run(self, matrix: Float32Matrix) -> dict[str, Float64Vector]:
-        """Run every model.
+        """Run every model; over many rows by as many threads as there are cores, which changes no bit.
 
         Parameters
         ----------
@@ -80,6 +86,14 @@ class ModelGraph:
         dict of str to ndarray of float64, shape (n,)
             By output.
         """
+        shares = _shares(matrix)
+        if len(shares) == 1:
+            return self._run(matrix)
+        with ThreadPoolExecutor(len(shares)) as pool:
+            results = list(pool.map(self._run, shares))
+        return {name: np.concatenate([result[name] for result in results]) for name in self.outputs}
+
+    def _run(self, matrix: Float32Matrix) -> dict[str, Float64Vector]:
         outputs = {}
         for number, step in enumerate(self._steps):
             result = step.runtime.run(self._inputs(matrix, number))
@@ -127,3 +141,9 @@ class ModelGraph:
     def _inputs(self, matrix: Float32Matrix, number: int) -> Float32Matrix:
         inputs = self._steps[number].inputs
         return matrix[:, : self.n_features + number] if inputs is None else matrix[:, inputs]
+
+
+def _shares(matrix: Float32Matrix) -> Sequence[Float32Matrix]:
+    """Share rows out among the cores, as views."""
+    threads = min(os.cpu_count() or 1, len(matrix) // ROWS_A_THREAD)
+    return np.array_split(matrix, max(threads, 1))

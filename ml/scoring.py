@@ -1,4 +1,4 @@
-"""Scores rows with a bundle: native runtimes alone, one thread, the same bits alone or in a batch.
+"""Scores rows with a bundle: native runtimes alone, the same bits alone or in a batch.
 
 Importing and using this module loads neither scikit-learn nor pandas nor torch.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import pytest
 from planted_fraud import NAMES, as_rows, fitted_pipeline, planted_rows, publish_planted
 
 from ml.errors import FeatureRowError
+from ml.graph import ROWS_A_THREAD
 from ml.lightgbm_native import NativeBooster
 from ml.matrix import rows_to_matrix
 from ml.scoring import Score, Scorer
@@ -62,6 +64,15 @@ def test_threads_share_a_scorer(scorer: Scorer) -> None:
     for thread in threads:
         thread.join()
     assert found == [expected] * 4
+
+
+def test_threads_that_share_many_rows_change_no_bit(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    rows = planted(3 * ROWS_A_THREAD + 1)
+    apart = [rows[start : start + 100] for start in range(0, len(rows), 100)]
+    alone = [score for part in apart for score in scorer.score(part)]
+    assert any(score.reasons for score in alone)
+    assert scorer.score(rows) == alone
 
 
 def test_decisions_follow_the_thresholds(scorer: Scorer) -> None:
