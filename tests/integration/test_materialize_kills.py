@@ -28,9 +28,9 @@ ROWS_PER_COMMIT = 1_000
 # The command itself, which dies as it calls a function for the n-th time.
 KILLED = f"""
 import os, signal, sys
-from feast.infra.registry.registry import Registry
 from cbp import main
 from ml import features
+from feast.infra.registry.registry import Registry
 from warehouse import live_transfer
 from warehouse.live_store import LiveStore
 
