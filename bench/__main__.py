@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import time
 
 import click
 
@@ -19,8 +20,10 @@ NAMES = tuple(module.name for module in pkgutil.iter_modules(bench.__path__) if 
 def main(names: tuple[str, ...]) -> None:
     """Run the benchmarks NAMES, or all of them, and sum up all reports in docs/benchmarks.md."""
     for name in names or NAMES:
+        started = time.monotonic()
         importlib.import_module(f"bench.{name}").run()
         write_summary()
+        click.echo(f"{name}: {time.monotonic() - started:.0f} s")
 
 
 if __name__ == "__main__":

@@ -31,9 +31,10 @@ def write_summary() -> Path:
 
 def _section(path: Path, report: Mapping[str, Any]) -> str:
     machine, rows = report["machine"], report["rows"]
+    speed = machine.get("python_loop_ms")  # not told by reports that are older
     about = [
-        f"{machine['cores']} cores, {machine['memory_bytes'] / 2**30:.0f} GiB, {machine['system']}, "
-        f"a million turns of a Python loop in {machine['python_loop_ms']:.0f} ms",
+        f"{machine['cores']} cores, {machine['memory_bytes'] / 2**30:.0f} GiB, {machine['system']}"
+        + ("" if speed is None else f", a million turns of a Python loop in {speed:.0f} ms"),
         ", ".join(f"{name} {version}" for name, version in report["versions"].items()),
         ", ".join(f"{name} {value}" for name, value in report["data"].items()),
     ]
