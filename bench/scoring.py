@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.histories import cores
 from bench.measuring import describe_versions
 from bench.pairs import Pairs, run_pairs
 from bench.reporting import Row, write_report
 from ml.anomaly import AutoencoderDetector, IsolationForestDetector, OneClassSvmDetector
 from ml.bundles import publish
 from ml.catalog import CompiledSql
-from ml.graph import ROWS_A_THREAD
+from ml.graph import threads_for
 from ml.hybrid import ANOMALY_SCORE, HybridFraudPipeline
 from ml.manifest import FeatureSpec, TrainingSpec
 from ml.packing import FRAUD_PROBABILITY, pack
@@ -65,7 +64,7 @@ def run() -> None:
             "rows": BULK_ROWS,
             "alerts": ALERTS,
             "threads of a scorer": 1,
-            "threads of a bundle": min(cores(), BULK_ROWS // ROWS_A_THREAD),
+            "threads of a bundle": threads_for(BULK_ROWS),
         },
     )
 

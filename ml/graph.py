@@ -143,7 +143,11 @@ class ModelGraph:
         return matrix[:, : self.n_features + number] if inputs is None else matrix[:, inputs]
 
 
+def threads_for(rows: int) -> int:
+    """Return how many threads share so many rows: one a core, where there is enough for each."""
+    return max(1, min(os.cpu_count() or 1, rows // ROWS_A_THREAD))
+
+
 def _shares(matrix: Float32Matrix) -> Sequence[Float32Matrix]:
-    """Share rows out among the cores, as views."""
-    threads = min(os.cpu_count() or 1, len(matrix) // ROWS_A_THREAD)
-    return np.array_split(matrix, max(threads, 1))
+    """Share rows out among threads, as views."""
+    return np.array_split(matrix, threads_for(len(matrix)))

@@ -12,33 +12,46 @@ from __future__ import annotations
 
 import importlib
 import sys
+from importlib.abc import MetaPathFinder
 from types import ModuleType
 from typing import Any, Final
 
-import typeguard
-
 _WRAPPER: Final = "feast.torch_wrapper"
-_typechecked = typeguard.typechecked
 
 
 def lighten() -> None:
-    """Prepare for Feast's import; where Feast is there already, do nothing."""
-    if "feast" in sys.modules:
-        return
+    """Lighten Feast's import, should it come; where Feast is there already, do nothing."""
+    if "feast" not in sys.modules:
+        sys.meta_path.insert(0, _BeforeFeast())
+
+
+class _BeforeFeast(MetaPathFinder):
+    """Finds no module, and prepares as Feast is looked for: who imports none need not import typeguard."""
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+        """Prepare once for Feast; what is looked for, others find."""
+        if fullname == "feast" and _WRAPPER not in sys.modules:
+            _load_torch_late()
+            _leave_classes()
+
+
+def _load_torch_late() -> None:
     wrapper = ModuleType(_WRAPPER, __doc__)
-    vars(wrapper)["get_torch"] = _get_torch
+    vars(wrapper)["get_torch"] = lambda: importlib.import_module("torch")
     sys.modules[_WRAPPER] = wrapper
-    vars(typeguard)["typechecked"] = _leave_feast
 
 
-def _get_torch() -> Any:
-    return importlib.import_module("torch")
+def _leave_classes() -> None:
+    import typeguard
 
+    checked = typeguard.typechecked
 
-def _leave_feast(target: Any = None, **options: Any) -> Any:
-    """Decorate as typeguard does, but for what Feast defines."""
-    if target is None:
-        return lambda later: _leave_feast(later, **options)
-    if target.__module__.partition(".")[0] == "feast":
-        return target
-    return _typechecked(target, **options)
+    def typechecked(target: Any = None, **options: Any) -> Any:
+        """Decorate as typeguard does, but for what Feast defines."""
+        if target is None:
+            return lambda later: typechecked(later, **options)
+        if target.__module__.partition(".")[0] == "feast":
+            return target
+        return checked(target, **options)
+
+    vars(typeguard)["typechecked"] = typechecked

@@ -96,7 +96,10 @@ class LiveEngine:
         A connection that is free is used again, with the statements that it has prepared.
         """
         with _as_store_errors("used to calculate"):
-            raw = self._calculators.pop() if self._calculators else _new_calculator()
+            try:  # another thread may take the last one between a look and a pop
+                raw = self._calculators.pop()
+            except IndexError:
+                raw = _new_calculator()
             try:
                 yield raw
             finally:
@@ -251,7 +254,7 @@ def driver_connection(connection: Connection) -> sqlite3.Connection | None:
 def _sqlite_below(connection: Connection) -> sqlite3.Connection:
     if not connection.in_transaction():
         connection.begin()
-    raw: Any = connection.connection.driver_connection
+    raw = connection.connection.driver_connection
     if not isinstance(raw, sqlite3.Connection):
         raise StoreError(f"expected a connection of the module sqlite3, got {type(raw).__name__}")
     return raw

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -161,3 +163,26 @@ def test_derived_features_are_computed_row_by_row(
             assert found["ratio"] == ratio
         assert found["same"] == row["word"]
         assert list(found) == ["ratio", "root", "same"]
+
+
+def test_a_connection_that_calculates_serves_one_at_a_time_and_again(tmp_path: Path) -> None:
+    engine = LiveEngine(f"sqlite:///{tmp_path / 'live.db'}")
+    with engine.calculating() as one, engine.calculating() as other:
+        assert one is not other
+    with engine.calculating() as again:
+        assert again in (one, other)
+    engine.close()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
+        one.execute("select 1")
+
+
+def test_threads_that_calculate_at_once_disturb_nobody(empty_store: LiveStore) -> None:
+    sql = "select row_index, number * number as square from feature_row"
+
+    def squares(start: int) -> list[int]:
+        found = [empty_store.derive(sql, [{"number": number}]) for number in range(start, start + 300)]
+        return [row["square"] for (row,) in found]
+
+    with ThreadPoolExecutor(8) as pool:
+        for start, found in enumerate(pool.map(squares, range(16))):
+            assert found == [number * number for number in range(start, start + 300)]

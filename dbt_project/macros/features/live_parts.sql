@@ -57,8 +57,11 @@
     select
         bands.seq
         {%- for part in parts %}
-        {%- set added = _band_column(part) ~ ') filter (where bands.band <= ' ~ lengths.index(window_us(part.window)) ~ ')' %},
-        {% if part.part in ('max', 'last_us') %}max({{ added }}{% else %}cast(sum({{ added }} as bigint){% endif %} as {{ part.name }}
+        {%- set column = 'bands.' ~ _band_column(part) -%}
+        {%- set held = 'filter (where bands.band <= ' ~ lengths.index(window_us(part.window)) ~ ')' %},
+        {% if part.part in ('max', 'last_us') -%} max({{ column }}) {{ held }}
+        {%- else -%} cast(sum({{ column }}) {{ held }} as bigint)
+        {%- endif %} as {{ part.name }}
         {%- endfor %}
     from (
         {%- for length_us in lengths %}
