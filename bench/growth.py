@@ -103,10 +103,7 @@ def _skew_pairs(even: Settings, busy: Settings, *choice: str) -> Sequence[tuple[
 
 
 def _skew_row(what: str, pairs: Sequence[tuple[Built, Built]], seconds_of: Callable[[Built], float]) -> Row:
-    measured = Pairs(
-        tuple(seconds_of(one) for one, _ in pairs), tuple(seconds_of(other) for _, other in pairs)
-    )
-    columns: dict[str, Any] = measured.columns("the even case")
+    columns: dict[str, Any] = Pairs.of(pairs, seconds_of).columns("the even case")
     goal = f"{BUSY}: at most 1.5 times the even case"
     met = columns["ratio_median"] >= 1 / 1.5
     return Row(metric=f"{BUSY}: {what}", unit="s", goal=goal, met=met, command=COMMAND, **columns)

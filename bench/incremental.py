@@ -31,10 +31,8 @@ def run() -> None:
         land_part(whole, before, "before", f"event_us < {last_day_us}")
         dbt_run(before)
         pairs = [_pair(whole, before, Path(folder) / "daily", last_day_us) for _ in range(PAIRS)]
-    models = Pairs(
-        tuple(day.model_seconds for day, _ in pairs), tuple(full.model_seconds for _, full in pairs)
-    )
-    runs = Pairs(tuple(day.run.seconds for day, _ in pairs), tuple(full.run.seconds for _, full in pairs))
+    models = Pairs.of(pairs, lambda built: built.model_seconds)
+    runs = Pairs.of(pairs, lambda built: built.run.seconds)
     columns = models.columns("full refresh")
     slowest = sorted(pairs[-1][0].seconds.items(), key=lambda item: -item[1])[:5]
     rows = [

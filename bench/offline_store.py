@@ -87,8 +87,7 @@ def _growth(folder: Path) -> list[Row]:
 
 
 def _row(metric: str, unit: str, key: str, pairs: Any, goal: str, least: float) -> Row:
-    measured = Pairs(tuple(ours[key] for ours, _ in pairs), tuple(peer[key] for _, peer in pairs))
-    columns: dict[str, Any] = measured.columns(PEER)
+    columns: dict[str, Any] = Pairs.of(pairs, lambda side: side[key]).columns(PEER)
     met = columns["ratio_median"] >= least
     return Row(metric=metric, unit=unit, goal=goal, met=met, command=COMMAND, **columns)
 

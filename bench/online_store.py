@@ -52,9 +52,15 @@ def run() -> None:
         sizes = Pairs((ours.file_bytes() / 1e6,), (peer.file_bytes() / 1e6,))
         reads = run_pairs(ours.read_one_by_one, peer.read_one_by_one, count=READ_PAIRS)
     rows = [
-        _row("materialize", "s", _pairs(writes), "at least 2.5 times faster", lambda ratio: ratio >= 2.5),
+        _row(
+            "materialize",
+            "s",
+            Pairs.of(writes, float),
+            "at least 2.5 times faster",
+            lambda ratio: ratio >= 2.5,
+        ),
         _row("online file", "MB", sizes, "a tenth of the file", lambda ratio: ratio >= 10),
-        _row("online_read of one entity", "ms", _pairs(reads), "", lambda _: True),
+        _row("online_read of one entity", "ms", Pairs.of(reads, float), "", lambda _: True),
     ]
     write_report(
         "online_store",
@@ -122,10 +128,6 @@ class _Side:
     def file_bytes(self) -> int:
         """Size of the file and its logs."""
         return sum(path.stat().st_size for path in self.path.parent.glob("online.db*"))
-
-
-def _pairs(results: Any) -> Pairs:
-    return Pairs(tuple(ours for ours, _ in results), tuple(peer for _, peer in results))
 
 
 def _row(metric: str, unit: str, pairs: Pairs, goal: str, is_met: Callable[[float], bool]) -> Row:

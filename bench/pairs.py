@@ -9,6 +9,7 @@ from typing import TypeVar
 
 _Ours = TypeVar("_Ours")
 _Peers = TypeVar("_Peers")
+_Run = TypeVar("_Run")
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,11 @@ class Pairs:
 
     ours: tuple[float, ...]
     peer: tuple[float, ...]
+
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[_Run, _Run]], figure: Callable[[_Run], float]) -> Pairs:
+        """Take one figure of each run."""
+        return cls(tuple(figure(ours) for ours, _ in pairs), tuple(figure(peer) for _, peer in pairs))
 
     @property
     def ratios(self) -> tuple[float, ...]:

@@ -114,8 +114,7 @@ def _bulk(name: str, side: tuple[Score, Score], asked: Float32Matrix) -> Row:
 
 
 def _row(metric: str, unit: str, results: Any, *, goal: str, least: float) -> Row:
-    pairs = Pairs(tuple(ours for ours, _ in results), tuple(peer for _, peer in results))
-    columns: dict[str, Any] = pairs.columns(PEER)
+    columns: dict[str, Any] = Pairs.of(results, float).columns(PEER)
     return Row(
         metric=metric, unit=unit, goal=goal, met=columns["ratio_median"] >= least, command=COMMAND, **columns
     )

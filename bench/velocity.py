@@ -109,8 +109,7 @@ def _built_in(settings: Settings, rendering: str) -> float:
 
 
 def _row(mark: Mark, peer: str, pairs: Sequence[tuple[float, float]]) -> Row:
-    measured = Pairs(tuple(one for one, _ in pairs), tuple(other for _, other in pairs))
-    columns: dict[str, Any] = measured.columns(peer)
+    columns: dict[str, Any] = Pairs.of(pairs, float).columns(peer)
     metric = f"all velocity features by {mark.rendering}, model time"
     if len(pairs) == 1:
         metric += " (one pair: over a minute)"
