@@ -94,15 +94,21 @@ def land_part(
     publish_batch(settings, name, write=lambda folder: _write_part(whole, folder, condition, merchant))
 
 
-def dbt_run(settings: Settings, *arguments: str, environment: Mapping[str, str] | None = None) -> Built:
-    """Run ``dbt run`` in a home."""
+def dbt_run(
+    settings: Settings, *arguments: str, rendering: str = "auto", environment: Mapping[str, str] | None = None
+) -> Built:
+    """Run ``dbt run`` in a home; each rendering of velocity keeps what dbt has read of the project."""
+    target = settings.dbt_target_dir / rendering
     run = run_program(
-        [str(_BIN / "dbt"), "run", "--project-dir", str(PROJECT_ROOT), *arguments],
-        dbt_environment(settings) | {"DBT_PROFILES_DIR": str(PROJECT_ROOT)} | dict(environment or {}),
+        [
+            *(str(_BIN / "dbt"), "run", "--project-dir", str(PROJECT_ROOT)),
+            *("--vars", f"velocity_rendering: {rendering}", *arguments),
+        ],
+        dbt_environment(settings)
+        | {"DBT_PROFILES_DIR": str(PROJECT_ROOT), "DBT_TARGET_PATH": str(target)}
+        | dict(environment or {}),
     )
-    results = json.loads((settings.dbt_target_dir / "run_results.json").read_text(encoding="utf-8"))[
-        "results"
-    ]
+    results = json.loads((target / "run_results.json").read_text(encoding="utf-8"))["results"]
     models = [result for result in results if result["unique_id"].startswith("model.")]
     return Built({result["unique_id"].split(".")[-1]: result["execution_time"] for result in models}, run)
 
@@ -111,13 +117,6 @@ def query(settings: Settings, sql: str) -> Sequence[tuple[object, ...]]:
     """Read from what dbt built."""
     with duckdb.connect(str(settings.build_file), read_only=True) as connection:
         return connection.execute(sql).fetchall()
-
-
-def clear_builds(settings: Settings) -> None:
-    """Remove all that dbt made of a home."""
-    for folder in (settings.build_file.parent, settings.features_dir, settings.dbt_target_dir):
-        shutil.rmtree(folder, ignore_errors=True)
-    settings.create_folders()
 
 
 def _cbp(settings: Settings, *arguments: str) -> None:

@@ -10,6 +10,8 @@ import sys
 import tempfile
 import threading
 import time
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.measuring import describe_versions, run_program
-from bench.pairs import Pairs, run_pairs
+from bench.pairs import Pairs, run_rounds
 from bench.reporting import Row, write_report
 
 EVENTS_PER_KEY = 1_000
@@ -38,17 +40,20 @@ def run() -> None:
     with tempfile.TemporaryDirectory() as folder:
         compared = Path(folder) / "compared"
         _write_data(compared, PEER_KEYS * EVENTS_PER_KEY)
-        pairs = run_pairs(lambda: _join("ours", compared), lambda: _join("peer", compared), count=PAIRS)
-        if len({side["sha256"] for pair in pairs for side in pair}) != 1:
+        runs = run_rounds(
+            {side: partial(_join, side, compared) for side in ("ours", "peer")},
+            count=PAIRS,
+        )
+        if len({run["sha256"] for side in runs.values() for run in side}) != 1:
             raise RuntimeError("the stores return different frames: times would mean nothing")
         rows = [
-            _row("training frame", "s", "first_seconds", pairs, "at least 50 times faster", 50),
-            _row("memory that the join adds", "MB", "added_mb", pairs, MEMORY_GOAL, 10),
+            _row("training frame", "s", "first_seconds", runs, "at least 50 times faster", 50),
+            _row("memory that the join adds", "MB", "added_mb", runs, MEMORY_GOAL, 10),
             _row(
                 "memory of the whole process, Feast imported by ours as ADR 9 says, by the peer as it is",
                 "MB",
                 "peak_mb",
-                pairs,
+                runs,
                 MEMORY_GOAL,
                 10,
             ),
@@ -86,8 +91,8 @@ def _growth(folder: Path) -> list[Row]:
     ]
 
 
-def _row(metric: str, unit: str, key: str, pairs: Any, goal: str, least: float) -> Row:
-    columns: dict[str, Any] = Pairs.of(pairs, lambda side: side[key]).columns(PEER)
+def _row(metric: str, unit: str, key: str, runs: Any, goal: str, least: float) -> Row:
+    columns: dict[str, Any] = Pairs.of(**runs, figure=itemgetter(key)).columns(PEER)
     met = columns["ratio_median"] >= least
     return Row(metric=metric, unit=unit, goal=goal, met=met, command=COMMAND, **columns)
 

@@ -21,7 +21,7 @@ from feast.repo_config import RepoConfig
 from feast.types import Float64, Int64, String
 
 from bench.measuring import describe_versions
-from bench.pairs import Pairs, run_pairs
+from bench.pairs import Pairs, run_rounds
 from bench.reporting import Row, write_report
 
 ENTITIES = 50_000
@@ -46,21 +46,21 @@ def run() -> None:
         ours, peer = (
             _Side(Path(folder) / name, stores, source) for name, stores in (("ours", OURS), ("peer", THEIRS))
         )
-        writes = run_pairs(ours.materialize, peer.materialize, count=WRITE_PAIRS)
+        writes = run_rounds({"ours": ours.materialize, "peer": peer.materialize}, count=WRITE_PAIRS)
         if ours.rows() != peer.rows():
             raise RuntimeError("the stores hold different values: times would mean nothing")
         sizes = Pairs((ours.file_bytes() / 1e6,), (peer.file_bytes() / 1e6,))
-        reads = run_pairs(ours.read_one_by_one, peer.read_one_by_one, count=READ_PAIRS)
+        reads = run_rounds({"ours": ours.read_one_by_one, "peer": peer.read_one_by_one}, count=READ_PAIRS)
     rows = [
         _row(
             "materialize",
             "s",
-            Pairs.of(writes, float),
+            Pairs.of(**writes, figure=float),
             "at least 2.5 times faster",
             lambda ratio: ratio >= 2.5,
         ),
         _row("online file", "MB", sizes, "a tenth of the file", lambda ratio: ratio >= 10),
-        _row("online_read of one entity", "ms", Pairs.of(reads, float), "", lambda _: True),
+        _row("online_read of one entity", "ms", Pairs.of(**reads, figure=float), "", lambda _: True),
     ]
     write_report(
         "online_store",

@@ -1,39 +1,43 @@
-"""Pairs of runs, ours and a peer's, in the order A B B A, so that a drift of the machine hits both alike."""
+"""Rounds of runs, ours and the peers', in the order A B B A: a drift of the machine hits all alike."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-_Ours = TypeVar("_Ours")
-_Peers = TypeVar("_Peers")
+LONG_SECONDS = 60
+
 _Run = TypeVar("_Run")
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """What some pairs of runs measured, ours and the peer's side by side."""
+    """What some rounds measured, ours beside a peer's; what ran once is beside all of the other's."""
 
     ours: tuple[float, ...]
     peer: tuple[float, ...]
 
     @classmethod
-    def of(cls, pairs: Sequence[tuple[_Run, _Run]], figure: Callable[[_Run], float]) -> Pairs:
+    def of(cls, ours: Sequence[_Run], peer: Sequence[_Run], figure: Callable[[_Run], float]) -> Pairs:
         """Take one figure of each run."""
-        return cls(tuple(figure(ours) for ours, _ in pairs), tuple(figure(peer) for _, peer in pairs))
+        return cls(tuple(map(figure, ours)), tuple(map(figure, peer)))
 
     @property
     def ratios(self) -> tuple[float, ...]:
-        """How many times as much the peer took, pair by pair."""
-        return tuple(peer / ours for ours, peer in zip(self.ours, self.peer, strict=True))
+        """How many times as much the peer took, round by round."""
+        rounds = max(len(self.ours), len(self.peer))
+        ours, peer = (side * (rounds // len(side)) for side in (self.ours, self.peer))
+        return tuple(theirs / own for own, theirs in zip(ours, peer, strict=True))
 
     def columns(self, peer_name: str) -> dict[str, float | str]:
         """Columns of a report's row: medians, and median, least and greatest ratio."""
+        is_once = len(self.peer) == 1 < len(self.ours)
         return {
             "ours": statistics.median(self.ours),
-            "peer_name": peer_name,
+            "peer_name": f"{peer_name}, once" if is_once else peer_name,
             "peer": statistics.median(self.peer),
             "ratio_median": statistics.median(self.ratios),
             "ratio_min": min(self.ratios),
@@ -41,16 +45,16 @@ class Pairs:
         }
 
 
-def run_pairs(
-    ours: Callable[[], _Ours], peer: Callable[[], _Peers], *, count: int
-) -> Sequence[tuple[_Ours, _Peers]]:
-    """Run both `count` times, each first in every other pair; returns (ours, peer) of each pair."""
-    results = []
+def run_rounds(runs: Mapping[str, Callable[[], _Run]], *, count: int) -> dict[str, list[_Run]]:
+    """Run each `count` times, in reverse order in every other round; what takes over a minute runs once."""
+    results: dict[str, list[_Run]] = {name: [] for name in runs}
+    long = set()
     for number in range(count):
-        if number % 2:
-            of_peer = peer()
-            results.append((ours(), of_peer))
-        else:
-            of_ours = ours()
-            results.append((of_ours, peer()))
+        for name in reversed(runs) if number % 2 else runs:
+            if name in long:
+                continue
+            started = time.monotonic()
+            results[name].append(runs[name]())
+            if number == 0 and time.monotonic() - started > LONG_SECONDS:
+                long.add(name)
     return results

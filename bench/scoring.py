@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.measuring import describe_versions
-from bench.pairs import Pairs, run_pairs
+from bench.pairs import Pairs, run_rounds
 from bench.reporting import Row, write_report
 from ml.anomaly import AutoencoderDetector, IsolationForestDetector, OneClassSvmDetector
 from ml.bundles import publish
@@ -99,7 +100,9 @@ def _single(name: str, sides: list[tuple[Score, Score]], asked: Float32Matrix, *
                 side[which](asked[index : index + 1])
         return (time.perf_counter() - started) / SINGLE_ROWS * 1e6
 
-    results = run_pairs(lambda: microseconds(0), lambda: microseconds(1), count=SINGLE_PAIRS)
+    results = run_rounds(
+        {"ours": partial(microseconds, 0), "peer": partial(microseconds, 1)}, count=SINGLE_PAIRS
+    )
     return _row(f"one row: {name}", "µs", results, goal=goal, least=20.0 if goal else 0.0)
 
 
@@ -109,12 +112,12 @@ def _bulk(name: str, side: tuple[Score, Score], asked: Float32Matrix) -> Row:
         side[which](asked)
         return (time.perf_counter() - started) / len(asked) * 1e6
 
-    results = run_pairs(lambda: seconds(0), lambda: seconds(1), count=BULK_PAIRS)
+    results = run_rounds({"ours": partial(seconds, 0), "peer": partial(seconds, 1)}, count=BULK_PAIRS)
     return _row(f"{len(asked):,} rows: {name}", "µs/row", results, goal="", least=0.0)
 
 
 def _row(metric: str, unit: str, results: Any, *, goal: str, least: float) -> Row:
-    columns: dict[str, Any] = Pairs.of(results, float).columns(PEER)
+    columns: dict[str, Any] = Pairs.of(**results, figure=float).columns(PEER)
     return Row(
         metric=metric, unit=unit, goal=goal, met=columns["ratio_median"] >= least, command=COMMAND, **columns
     )

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,38 @@ import duckdb
 
 from bench.histories import dbt_run, land_published_data, open_home
 from bench.measuring import describe_versions, run_program
-from bench.pairs import Pairs, run_pairs
+from bench.pairs import Pairs, run_rounds
 from bench.reporting import Row, write_report
 from bench.velocity_peers import OPERATIONS
 from warehouse.declarations import LiveFeature, read_declarations
 from warehouse.settings import Settings
 
-PAIRS = 5
-LONG_SECONDS = 60
+ROUNDS = 5
 COMMAND = "make bench NAME=velocity"
 MODEL = "feat_transaction_velocity"
 SOURCE = "intermediate.int_transactions__deduped"
 
 
+@dataclass(frozen=True)
+class Mark:
+    """What a rendering is to reach beside a peer: the peer's time over ours, at least."""
+
+    rendering: str
+    peer: str
+    goal: str
+    least: float
+
+
+MARKS = (
+    Mark("loops", "pandas", "at least 3 times pandas", 3),
+    Mark("loops", "Polars", "at most 5 times Polars' time", 1 / 5),
+    Mark("windows", "Polars", "at most 12 times Polars' time", 1 / 12),
+    Mark("loops", "Spark SQL", "at least 5 times Spark", 5),
+)
+
+
 def run() -> None:
-    """Compare values first, then times; a peer of over a minute runs once."""
+    """Compute the features by each rendering and each peer, in turns; compare values before times."""
     with tempfile.TemporaryDirectory() as folder:
         settings = open_home(Path(folder) / "home")
         data = land_published_data(settings)
@@ -38,81 +56,49 @@ def run() -> None:
         payments = Path(folder) / "payments.parquet"
         features = _declared(settings)
         _write_payments(settings, payments, features)
-        marks = {
-            "pandas": [Mark("loops", "at least 3 times pandas", 3)],
-            "Polars": [
-                Mark("loops", "at most 5 times Polars' time", 1 / 5),
-                Mark("windows", "at most 12 times Polars' time", 1 / 12),
-            ],
-        }
-        if importlib.util.find_spec("pyspark") and shutil.which("java"):
-            marks["Spark SQL"] = [Mark("loops", "at least 5 times Spark", 5)]
-        rows = [
-            row
-            for peer, wanted in marks.items()
-            for row in _against(peer, settings, payments, features, wanted)
-        ]
-    packages = [name for name in ("pyspark",) if importlib.util.find_spec(name)]
+        marks = [mark for mark in MARKS if mark.peer != "Spark SQL" or _has_spark()]
+        peers = dict.fromkeys(mark.peer for mark in marks)
+        written = {peer: payments.with_name(f"{peer}.parquet") for peer in peers}
+        renderings = dict.fromkeys(mark.rendering for mark in marks)
+        taken = run_rounds(
+            {rendering: partial(_built_in, settings, rendering) for rendering in renderings}
+            | {peer: partial(_peer_seconds, peer, payments, written[peer], features) for peer in peers},
+            count=ROUNDS,
+        )
+        for peer in peers:
+            different = _different(settings, payments, written[peer], features)
+            if different:
+                raise RuntimeError(f"{peer} gives other values, times would mean nothing: {different}")
+    packages = [name for name in ("pyspark",) if "Spark SQL" in peers]
     write_report(
         "velocity",
-        rows,
+        [_row(mark, taken[mark.rendering], taken[mark.peer]) for mark in marks],
         versions=describe_versions("duckdb", "dbt-duckdb", "numba", "pandas", "polars", *packages),
         data=data | {"features compared": len(features)},
     )
 
 
-@dataclass(frozen=True)
-class Mark:
-    """What a rendering is to reach: the peer's time over ours, at least."""
-
-    rendering: str
-    goal: str
-    least: float
-
-
-def _against(
-    peer: str,
-    settings: Settings,
-    payments: Path,
-    features: Sequence[LiveFeature],
-    marks: Sequence[Mark],
-) -> list[Row]:
-    """Compare a peer with each rendering that has a mark, all of them in each round."""
-
-    def ours() -> list[float]:
-        return [_built_in(settings, mark.rendering) for mark in marks]
-
-    def theirs() -> float:
-        declared = json.dumps([asdict(feature) for feature in features])
-        program = [sys.executable, "-W", "ignore", "-m", "bench.velocity_peers"]
-        command = [*program, peer, str(payments), str(written), declared]
-        return float(run_program(command, {}).output.splitlines()[-1])
-
-    written = payments.with_name(f"{peer}.parquet")
-    first = (ours(), theirs())
-    different = _different(settings, payments, written, features)
-    if different:
-        raise RuntimeError(f"{peer} gives other values, times would mean nothing: {different}")
-    is_long = max(*first[0], first[1]) > LONG_SECONDS
-    rounds = [first, *(() if is_long else run_pairs(ours, theirs, count=PAIRS - 1))]
-    return [
-        _row(mark, peer, [(times[number], of_peer) for times, of_peer in rounds])
-        for number, mark in enumerate(marks)
-    ]
+def _has_spark() -> bool:
+    return bool(importlib.util.find_spec("pyspark") and shutil.which("java"))
 
 
 def _built_in(settings: Settings, rendering: str) -> float:
     """Build the model by a rendering; returns its seconds."""
-    variables = f"velocity_rendering: {rendering}"
-    built = dbt_run(settings, "--select", MODEL, "--full-refresh", "--vars", variables)
+    built = dbt_run(settings, "--select", MODEL, "--full-refresh", rendering=rendering)
     return built.seconds[MODEL]
 
 
-def _row(mark: Mark, peer: str, pairs: Sequence[tuple[float, float]]) -> Row:
-    columns: dict[str, Any] = Pairs.of(pairs, float).columns(peer)
+def _peer_seconds(peer: str, payments: Path, written: Path, features: Sequence[LiveFeature]) -> float:
+    """Let a peer compute the same features in a process of its own; returns its seconds."""
+    declared = json.dumps([asdict(feature) for feature in features])
+    program = [sys.executable, "-W", "ignore", "-m", "bench.velocity_peers"]
+    run = run_program([*program, peer, str(payments), str(written), declared], {})
+    return float(run.output.splitlines()[-1])
+
+
+def _row(mark: Mark, ours: Sequence[float], peer: Sequence[float]) -> Row:
+    columns: dict[str, Any] = Pairs.of(ours, peer, float).columns(mark.peer)
     metric = f"all velocity features by {mark.rendering}, model time"
-    if len(pairs) == 1:
-        metric += " (one pair: over a minute)"
     met = columns["ratio_median"] >= mark.least
     return Row(metric=metric, unit="s", goal=mark.goal, met=met, command=COMMAND, **columns)
 
