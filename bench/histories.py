@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -132,8 +130,3 @@ def _write_part(whole: Settings, folder: Path, condition: str, merchant: str) ->
     known = f"select * from read_parquet([{labels}]) semi join ({chosen}) using (transaction_id)"  # noqa: S608
     for file, sql in ((TRANSACTIONS_FILE, chosen), (LABELS_FILE, known)):
         duckdb.execute(f"copy ({sql}) to '{folder / file}' (format parquet, compression zstd)")
-
-
-def cores() -> int:
-    """Return how many threads a peer may use, as DuckDB does."""
-    return os.cpu_count() or 1
