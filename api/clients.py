@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
 from dataclasses import dataclass
 from typing import Final
@@ -25,6 +26,7 @@ of labels (chargebacks, an issuer's file) may say besides when each became known
 """
 
 _PREFIX: Final = "cbp"
+_CLIENT_ID: Final = re.compile("[0-9a-f]{16}_")
 _NOBODY: Final = b"\0" * 32
 
 
@@ -69,7 +71,8 @@ def create_api_key(store: LiveStore, secret: bytes, *, name: str, role: str, now
 
 def authenticate(store: LiveStore, secret: bytes, key: str) -> Client | None:
     """Find the client of a key; None when there is none, for whatever reason, in about the same time."""
-    client_id = key.split("_", 2)[1] if key.count("_") >= 2 else ""
+    _, _, rest = key.partition("_")
+    client_id = rest[:16] if _CLIENT_ID.match(rest) else ""
     with store.reading() as connection:
         row = connection.execute(select(api_clients).where(api_clients.c.client_id == client_id)).first()
     stored = bytes(row.key_hash) if row is not None else _NOBODY

@@ -173,6 +173,14 @@ def parse_predict(body: bytes, *, max_batch: int, now_us: int) -> PredictBody:
     return request
 
 
+def is_acceptable(transaction: Mapping[str, Any], *, now_us: int) -> bool:
+    """Say whether ``POST /predict`` takes a transaction, as far as its fields and its time tell."""
+    try:
+        return TransactionBody.model_validate(transaction).time_us() <= now_us + MAX_AHEAD_US
+    except ValidationError:
+        return False
+
+
 def parse_labels(body: bytes, *, max_batch: int, now_us: int) -> LabelsBody:
     """Parse and check the body of ``POST /labels``.
 

@@ -28,6 +28,7 @@ from warehouse.live_store import LiveStore
 
 _EXTENSION: Final = "cbp"
 _CLIENT_CACHE_SECONDS: Final = 5.0
+_LOAD_AGAIN_SECONDS: Final = 5.0
 
 logger = logging.getLogger("cbp.api")
 
@@ -52,6 +53,7 @@ class Services:
         self._promotion: BinaryIO | None = None
         self._promotion_stamp: tuple[int, int] | None = None
         self._scoring: ScoringService | None = None
+        self._load_again_at = 0.0
         self._active_clients: dict[str, float] = {}
         try:
             self.scoring()
@@ -88,29 +90,39 @@ class Services:
         current = self.settings.home.models_dir / bundles.CURRENT_FILE
         try:
             stamp = _stamp(current.stat())
-            if stamp == self._promotion_stamp and self._scoring is not None:
-                return self._scoring
+            scoring = self._scoring_of(stamp)
+            if scoring is not None:
+                return scoring
             with self._lock:
-                if stamp == self._promotion_stamp and self._scoring is not None:
-                    return self._scoring
-                return self._take_up(store, current)
+                return self._scoring_of(stamp) or self._take_up(store, current)
         except OSError:
             raise _not_ready("no model is promoted: run `cbp train`") from None
+
+    def _scoring_of(self, stamp: tuple[int, int]) -> ScoringService | None:
+        """Return what is loaded, where it is of that promotion, or that one is being loaded or failed."""
+        is_wanted = stamp == self._promotion_stamp or time.monotonic() < self._load_again_at
+        return self._scoring if is_wanted else None
 
     def _take_up(self, store: LiveStore, current: Path) -> ScoringService:
         """Load what is promoted now, or a moment later: then the next request finds another stamp.
 
-        Two promotions may have one time. The file is held open, so that no later one gets its number.
+        Two promotions may have one time. The file is held open, so that no later one gets its number. Other
+        threads go on with the model that is loaded and good; so does this one where the new one can't be
+        loaded, which is tried again in a while.
         """
         promotion = current.open("rb")
+        self._load_again_at = time.monotonic() + _LOAD_AGAIN_SECONDS
         try:
             self._scoring = self._load(store)
-        except BaseException:
+        except BaseException as error:
             promotion.close()
-            raise
+            if self._scoring is None or not isinstance(error, RequestError):
+                raise
+            return self._scoring
         if self._promotion is not None:
             self._promotion.close()
         self._promotion, self._promotion_stamp = promotion, _stamp(os.fstat(promotion.fileno()))
+        self._load_again_at = 0.0
         return self._scoring
 
     def _load(self, store: LiveStore) -> ScoringService:
@@ -118,12 +130,11 @@ class Services:
             scorer = Scorer.load_promoted(self.settings.home)
             reader = OnlineReader(open_store(self.settings.home), scorer.bundle.service)
         except Exception as error:
+            # What it says may name paths: that is for the log.
             logger.exception("the promoted model or its features can't be loaded")
-            if self._scoring is not None:  # go on with the model that is loaded and good
-                return self._scoring
-            # Feast raises what it likes: only our own messages are fit for an answer.
-            cause = str(error) if isinstance(error, CbpError) else "run `cbp materialize`"
-            raise _not_ready(f"the model or its features can't be loaded: {cause}") from error
+            raise _not_ready(
+                "the promoted model or its features can't be loaded: run `cbp materialize`, or see the log"
+            ) from error
         logger.info(
             "loaded", extra={"fields": {"model": scorer.bundle.name, "version": scorer.bundle.version}}
         )
@@ -146,8 +157,11 @@ class Services:
         try:
             self.store().check()
             self.scoring().check()
-        except CbpError as error:
+        except RequestError as error:
             return [str(error)]
+        except CbpError as error:
+            logger.error("%s: %s", type(error).__name__, error)
+            return ["a store can't be read: run `cbp materialize` if it was never filled, or see the log"]
         return []
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from warehouse.errors import SettingsError
-from warehouse.settings import Settings
+from warehouse.settings import PROJECT_ROOT, Settings
 
 _MIN_SECRET_CHARACTERS: Final = 32
 _AES_KEY_BYTES: Final = 32
@@ -54,7 +54,7 @@ class ApiSettings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> ApiSettings:
-        """Build settings from environment variables.
+        """Build settings from environment variables; relative paths are below the project's root.
 
         Raises
         ------
@@ -69,7 +69,7 @@ class ApiSettings:
             jwt_secret=_secret(env, "JWT_SECRET"),
             api_key_secret=_secret(env, "API_KEY_SECRET").encode(),
             aes_keys=_aes_keys(env),
-            prediction_log=Path(log).resolve() if log else home.home / "audit" / "predictions.log",
+            prediction_log=(PROJECT_ROOT / log).resolve() if log else home.home / "audit" / "predictions.log",
             batch_size=_count(env, "BATCH_SIZE", 512, most=2_000),
             max_batch=_count(env, "MAX_BATCH", 5_000, most=50_000),
             token_seconds=_count(env, "TOKEN_SECONDS", 900, most=86_400),

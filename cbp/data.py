@@ -43,6 +43,7 @@ def ingest(settings: Settings, files: tuple[Path, ...], mapping: str | None) -> 
     Example: cbp ingest payments.parquet more.csv.gz --mapping canonical
     """
     from warehouse.ingest import ingest as run
+    from warehouse.live_landing import NOTHING_LANDED
 
     with watching.status("ingesting"):
         report = run(settings, files, mapping=mapping)
@@ -50,6 +51,10 @@ def ingest(settings: Settings, files: tuple[Path, ...], mapping: str | None) -> 
     for file in report.files:
         batch = f"{file.batch} (already landed)" if file.already_landed else str(file.batch or "")
         table.add_row(file.file, f"{file.accepted:,}", f"{file.duplicates:,}", f"{file.quarantined:,}", batch)
+    if report.scored != NOTHING_LANDED:
+        console.print(
+            f"landed {report.scored.events:,} scored transactions and {report.scored.labels:,} labels first"
+        )
     if report.files:
         console.print(table)
     for file in report.files:

@@ -151,6 +151,12 @@ def _record_reader(store: FeatureStore, view: ServiceView) -> Callable[[list[tup
 
     def read_protos(keys: list[tuple[Any, ...]]) -> Records:
         asked = [_key_proto(view, key) for key in keys]
+        try:
+            found = online_store.online_read(config, view.view, asked, list(view.features))
+        except Exception as error:  # each of Feast's stores raises its client's own
+            raise StoreError(
+                f"can't read {view.view.name} from {type(online_store).__name__} ({error}): {HOW_TO_FILL}"
+            ) from error
         return [
             None
             if values is None or stamp is None
@@ -158,7 +164,7 @@ def _record_reader(store: FeatureStore, view: ServiceView) -> Callable[[list[tup
                 to_us(stamp),
                 tuple(feast_value_type_to_python_type(values[name]) for name in view.features),
             )
-            for stamp, values in online_store.online_read(config, view.view, asked, list(view.features))
+            for stamp, values in found
         ]
 
     return read_protos

@@ -62,15 +62,15 @@ def is_known_genuine(labels: Iterable[Row], day: int) -> bool:
     return bool(said) and not is_known_fraud(said, day)
 
 
-def fraud_since(labels: Iterable[Row], day: int) -> int:
-    """When what is known to be a fraud on `day` became known, the last time."""
-    since = None
+def verdict_since(labels: Iterable[Row], day: int) -> int | None:
+    """When the verdict of `day` became known, the last time; None: nothing was said by then."""
+    verdict, since = None, None
     for label in sorted(labels, key=lambda label: int(label["known_us"])):
         if day_of(label["known_us"]) > day:
             break
-        since = (label["known_us"] if since is None else since) if label["is_fraud"] else None
-    assert since is not None
-    return int(since)
+        if label["is_fraud"] != verdict:
+            verdict, since = label["is_fraud"], int(label["known_us"])
+    return since
 
 
 @dataclass(frozen=True)
@@ -374,7 +374,12 @@ class Oracle:
 
     def _frauds(self, rows: Iterable[Row], day: int, days: int) -> int:
         known = self._known_frauds(rows, day)
-        return sum(day_of(fraud_since(self.labels[row["transaction_id"]], day)) > day - days for row in known)
+        return self._verdicts(known, day, days)
+
+    def _verdicts(self, rows: Iterable[Row], day: int, days: int) -> int:
+        """Count the rows whose verdict of `day` became known in the last days."""
+        since = [verdict_since(self.labels[row["transaction_id"]], day) for row in rows]
+        return sum(known_us is not None and day_of(known_us) > day - days for known_us in since)
 
     def risk(self, column: str, prefix: str) -> Table:
         """Rows of ``feat_category_risk``, and those columns of ``feat_merchant_risk``."""
@@ -401,12 +406,7 @@ class Oracle:
         return found
 
     def _labels(self, rows: Sequence[Row], day: int, days: int) -> tuple[int, int]:
-        first = [
-            min(label["known_us"] for label in self.labels[row["transaction_id"]])
-            for row in rows
-            if self.labels[row["transaction_id"]]
-        ]
-        return sum(day - days < day_of(known) <= day for known in first), self._frauds(rows, day, days)
+        return self._verdicts(rows, day, days), self._frauds(rows, day, days)
 
     def merchant_risk(self, profiles: Table) -> Table:
         """Rows of ``feat_merchant_risk``."""

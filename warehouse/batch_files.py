@@ -42,31 +42,32 @@ def write_labels(connection: duckdb.DuckDBPyConnection, folder: Path, *, batches
     landed = [str(batch.labels_path) for batch in batches if batch.labels_path.is_file()]
     columns = ", ".join(name for name in LABEL_SCHEMA.names if name != "source")
     places = ", ".join(quote_literal(path) for path in landed)
-    known = (
-        f"select {columns} from read_parquet([{places}])"
+    said = (
+        f"select {columns}, source, filename as batch from read_parquet([{places}], filename = true)"
         if landed
-        else f"select {columns} from mapped_rows limit 0"
+        else f"select {columns}, '' as source, '' as batch from mapped_rows limit 0"
     )
+    # What counts of an instant is what int_labels__changes takes: the last of a file, of batches the last.
     connection.execute(f"""
         create or replace temp table labels as
-        with duplicates as (
-            select line from judged_rows where reason is null
-        ),
-        given as (
-            select {columns}, min(line) as line
+        with given as (
+            select transaction_id, arg_max(is_fraud, line) as is_fraud, known_us, max(line) as line
             from mapped_rows
             where is_fraud is not null and reason is null
                 and line not in (select line from judged_rows where reason is not null)
-            group by all
+            group by transaction_id, known_us
+        ),
+        known as (
+            select said.*
+            from ({said}) as said
+            semi join given using (transaction_id, known_us)
+            qualify row_number() over (
+                partition by transaction_id, known_us order by batch desc, source desc, is_fraud desc
+            ) = 1
         )
         select given.*
         from given
-        anti join (
-            {known}
-        ) as known
-            on given.transaction_id = known.transaction_id
-            and given.is_fraud = known.is_fraud
-            and given.known_us = known.known_us
+        anti join known using (transaction_id, known_us, is_fraud)
     """)
     query = f"select {columns}, {quote_literal(SOURCE_FILE)} as source from labels order by line"
     _copy(connection, query, folder / LABELS_FILE)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+import duckdb
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -41,14 +42,14 @@ def features_as_of(
     for _ in range(READ_ATTEMPTS):
         files = existing_files(join.source, config)
         before = fingerprints(files)
-        matched = _match(
-            entity_rows, join, config, files=files, time_column=time_column, by_created=by_created
-        )
         # Rows are found, then fetched by number: right only if no build replaced the files in between.
         try:
+            matched = _match(
+                entity_rows, join, config, files=files, time_column=time_column, by_created=by_created
+            )
             columns = take_columns(files, join.columns, matched)
-        except (pa.ArrowException, LookupError):
-            if fingerprints(files) == before:
+        except (pa.ArrowException, duckdb.IOException, LookupError, OSError):
+            if before and fingerprints(files) == before:
                 raise
             continue
         if fingerprints(files) == before:

@@ -56,8 +56,12 @@ def existing_files(source: FileSource, config: RepoConfig) -> list[Path]:
 
 
 def fingerprints(files: Sequence[Path]) -> list[tuple[int, int, int]]:
-    """Return what changes when a file is replaced: inode, time of change (ns) and size (bytes)."""
-    return [(status.st_ino, status.st_mtime_ns, status.st_size) for status in (file.stat() for file in files)]
+    """Return what changes when a file is replaced: inode, time (ns) and size; nothing once one is gone."""
+    try:
+        found = [file.stat() for file in files]
+    except FileNotFoundError:
+        return []
+    return [(status.st_ino, status.st_mtime_ns, status.st_size) for status in found]
 
 
 def column_in_file(source: FileSource, name: str) -> str:

@@ -31,7 +31,6 @@ _FORMAT: Final = 1
 """Part of each file's name: raised when the same rows are written in another way."""
 _WEEK_US: Final = 7 * DAY_US
 _EPOCH: Final = date(1970, 1, 1)
-_KEPT_VERSIONS: Final = 2
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,11 @@ def publish_files(
     version = versions / f"{max(map(int, _numbers(versions)), default=0) + 1:06d}"
     incoming.rename(version)
     _point(published, version)
-    for number in _numbers(versions)[:-_KEPT_VERSIONS]:
-        shutil.rmtree(versions / number)
+    # A version that a killed build left, which nobody has read, doesn't push out the one that readers know.
+    known = {version.name, current.name if current else ""}
+    for number in _numbers(versions):
+        if number not in known:
+            shutil.rmtree(versions / number)
     return version
 
 

@@ -20,6 +20,7 @@ from warehouse.dedupe import Verdicts, count_repeated_contents, judge_rows
 from warehouse.errors import InputError, StoreError
 from warehouse.ingest_workspace import Workspace, open_workspace
 from warehouse.landing import Batch, ensure_landing, landing_lock, list_batches, publish_batch
+from warehouse.live_landing import NOTHING_LANDED, LandedFromLive, land_scored
 from warehouse.mapping_rules import Mapping as FileMapping
 from warehouse.mapping_sql import Statement, render_mapping
 from warehouse.mappings import load_mapping, recognise_mapping
@@ -100,10 +101,13 @@ class IngestReport:
         Landed files, in the order given.
     refused : tuple of RefusedFile
         The others.
+    scored : LandedFromLive
+        What the API had scored, or been told, and landed before the files.
     """
 
     files: tuple[FileReport, ...]
     refused: tuple[RefusedFile, ...] = ()
+    scored: LandedFromLive = NOTHING_LANDED
 
     def raise_on_failure(self) -> None:
         """Raise when a file was refused.
@@ -131,9 +135,10 @@ def ingest(
     mapping: str | FileMapping | None = None,
     progress: Progress | None = None,
 ) -> IngestReport:
-    """Land raw files, one batch each, in the order given.
+    """Land raw files, one batch each, in the order given, after what the API has scored.
 
-    A refused file does not keep the others from landing: see `IngestReport.raise_on_failure`.
+    A payment that was scored is the one that counts: what a file says of it is a duplicate or a conflict. A
+    refused file does not keep the others from landing: see `IngestReport.raise_on_failure`.
 
     Parameters
     ----------
@@ -154,18 +159,21 @@ def ingest(
         When no file is named.
     BusyError
         When another run holds the landing lock for too long.
+    StoreError
+        When there is a live store that can't be read.
     """
     if not files:
         raise InputError("expected at least one file, got none: name the files to ingest")
     chosen = load_mapping(mapping) if isinstance(mapping, str) else mapping
     ensure_landing(settings)
+    scored = land_scored(settings)
     landed, refused = [], []
     for path in files:
         try:
             landed.append(_ingest_file(settings, path, mapping=chosen, progress=progress or _say_nothing))
         except InputError as error:
             refused.append(RefusedFile(path, error))
-    return IngestReport(tuple(landed), tuple(refused))
+    return IngestReport(tuple(landed), tuple(refused), scored)
 
 
 def _say_nothing(file: Path, step: str) -> None:

@@ -28,6 +28,9 @@ class LandedFromLive:
     labels: int
 
 
+NOTHING_LANDED: Final = LandedFromLive(events=0, labels=0)
+
+
 def land_scored(settings: Settings) -> LandedFromLive:
     """Land scored events and labels that are not landed yet.
 
@@ -37,7 +40,7 @@ def land_scored(settings: Settings) -> LandedFromLive:
     another batch.
     """
     if not settings.has_live_store:
-        return LandedFromLive(events=0, labels=0)
+        return NOTHING_LANDED
     store = LiveStore.open(settings)
     try:
         store.create_tables()
@@ -45,7 +48,7 @@ def land_scored(settings: Settings) -> LandedFromLive:
         events = store.events_after(first_event)
         labels, last_label = store.labels_after(first_label)
         if not events.num_rows and not labels.num_rows:
-            return LandedFromLive(events=0, labels=0)
+            return NOTHING_LANDED
         last_event = events["source_order"][-1].as_py() if events.num_rows else first_event
         landed = LandedFromLive(events=events.num_rows, labels=labels.num_rows)
         publish_batch(

@@ -206,7 +206,7 @@ class Mapping(BaseModel):
     other_columns : {'ignore', 'refuse'}
         What to do with a file that has columns named nowhere.
     delimiter : str, optional
-        Between the columns of a CSV; by default found in the header.
+        Between the columns of a CSV, a tab or a printable character of ASCII; by default found in the header.
     protocol : dict, optional
         ``name`` and parameters: how labels become known and how time is split. Carried to training as data.
     """
@@ -220,7 +220,7 @@ class Mapping(BaseModel):
     attributes: AttributeRules = AttributeRules()
     drop: Annotated[tuple[Name, ...], Field(strict=False)] = ()
     other_columns: Literal["ignore", "refuse"] = "ignore"
-    delimiter: Annotated[str, Field(min_length=1, max_length=1, pattern=r'^[^"\r\n]$')] | None = None
+    delimiter: Annotated[str, Field(min_length=1, max_length=1, pattern=r"^[\t -!#-~]$")] | None = None
     protocol: Protocol | None = None
 
     @model_validator(mode="after")

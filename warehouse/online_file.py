@@ -45,7 +45,7 @@ class OnlineFile:
         Raises
         ------
         StoreError
-            The file isn't there.
+            The file isn't there, or is no database that can be opened.
         """
         try:
             status = self.path.stat()
@@ -54,7 +54,12 @@ class OnlineFile:
         opened_for = (os.getpid(), status.st_dev, status.st_ino)
         if getattr(self._local, "opened_for", None) != opened_for:
             self.close()
-            self._local.connection = _connect(self.path, self._busy_timeout_seconds)
+            try:
+                self._local.connection = _connect(self.path, self._busy_timeout_seconds)
+            except sqlite3.Error as error:
+                raise StoreError(
+                    f"can't open the online store {self.path} ({error}): remove it, then {HOW_TO_FILL}"
+                ) from error
             self._local.opened_for = opened_for
         connection: sqlite3.Connection = self._local.connection
         return connection
@@ -153,7 +158,11 @@ def existing_columns(connection: sqlite3.Connection, table: str) -> set[str]:
 
 def _connect(path: Path, busy_timeout_seconds: float) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=busy_timeout_seconds, isolation_level=None)
-    connection.execute("pragma journal_mode = wal")
-    # Safe with a write-ahead log: a power cut may lose the last commit, which `materialize` makes again.
-    connection.execute("pragma synchronous = normal")
+    try:
+        connection.execute("pragma journal_mode = wal")
+        # Safe with a write-ahead log: a power cut may lose the last commit, which `materialize` makes again.
+        connection.execute("pragma synchronous = normal")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection

@@ -44,7 +44,7 @@ class Settings:
             home=home,
             models_dir=path("CBP_MODELS", "models"),
             reports_dir=path("CBP_REPORTS", "reports"),
-            live_store_url=env.get("CBP_LIVE_STORE") or f"sqlite:///{home / 'live' / 'live.db'}",
+            live_store_url=_below_root(env.get("CBP_LIVE_STORE") or f"sqlite:///{home / 'live' / 'live.db'}"),
         )
 
     @property
@@ -114,3 +114,12 @@ class Settings:
             self.home / "live",
         ):
             folder.mkdir(parents=True, exist_ok=True)
+
+
+def _below_root(url: str) -> str:
+    """Place a relative SQLite file below the project's root, wherever a command is started."""
+    scheme, separator, rest = url.partition(":///")
+    path, question, query = rest.partition("?")
+    if not scheme.startswith("sqlite") or not path or path.startswith((":", "file:")):
+        return url
+    return f"{scheme}{separator}{PROJECT_ROOT / path}{question}{query}"

@@ -8,6 +8,7 @@ columns' expressions name. Attaching again starts at the first row again.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -149,7 +150,7 @@ def _split_quoted(delimiter: str) -> str:
 
     A delimiter is put in front, so that each field is matched behind one and no match is empty.
     """
-    escaped = f"\\{delimiter}" if delimiter == "|" else delimiter
+    escaped = re.escape(delimiter)
     pattern = quote_literal(f'{escaped}("(?:[^"]|"")*"|[^{escaped}]*)')
     pieces = f"regexp_extract_all({quote_literal(delimiter)} || {_RECORD}, {pattern}, 1)"
     bare = "replace(substr(piece, 2, length(piece) - 2), '\"\"', '\"')"

@@ -65,6 +65,7 @@ def summarise(outcome: ReplayOutcome, options: ReplayOptions) -> dict[str, Any]:
         "model": f"{replayed.bundle.name} {replayed.bundle.version}",
         "scored": sent.scored,
         "loaded": sent.loaded,
+        "refused": sent.refused,
         "reported": sent.reported,
         "decisions": sent.decisions,
         "values": findings.final.values,
@@ -96,6 +97,7 @@ def _write_page(report: ReplayReport, outcome: ReplayOutcome) -> None:
         ("", ""),
         [
             ("transactions scored", content["scored"]),
+            ("transactions that the API takes from nobody", content["refused"]),
             ("values compared with the window over what had arrived", content["compared_with_oracle"]),
             ("of these not the same", content["mismatched_values"]),
             ("values compared with the warehouse", content["values"]),

@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from api.clock import now_us
 from api.replay.client import ScoringClient, requests_from
 from api.replay.reporting import ReportSchedule
 from api.replay.stream import Stream, in_sample
+from api.schemas import is_acceptable
 from warehouse.errors import OperationError
 from warehouse.microseconds import DAY_US
 
@@ -34,6 +36,8 @@ class Sent:
         Transactions that the API decided.
     loaded : int
         Transactions of customers outside the sample, put into the live store as history.
+    refused : int
+        Of a file, and such as the API takes from nobody: put into the live store as history too.
     reported : int
         Labels that say fraud, told right before the transactions that happened after them.
     decisions : dict of str to int
@@ -42,6 +46,7 @@ class Sent:
 
     scored: int = 0
     loaded: int = 0
+    refused: int = 0
     reported: int = 0
     decisions: dict[str, int] = field(default_factory=dict)
 
@@ -113,7 +118,7 @@ def send(
         Called at each of them, before what became known from then on is sent.
     share : float
         Share of the customers whose transactions are scored; those of the others are loaded, each right
-        before the scored ones of its batch.
+        before the scored ones of its batch, as are those that the API would refuse.
     speed : float or None
         Replayed seconds in a second; None: as fast as possible.
     progress : callable
@@ -162,11 +167,15 @@ def _send_batch(
     load: Callable[[pa.Table], object],
     sent: Sent,
 ) -> None:
-    if not is_scored.all():
-        others = batch.filter(pa.array(~is_scored))
-        load(others)
-        sent.loaded += others.num_rows
-    requests = [*requests_from(batch.filter(pa.array(is_scored)))]
+    at_us = now_us()
+    requests = [one for one, scored in zip(requests_from(batch), is_scored, strict=True) if scored]
+    is_taken = is_scored.copy()
+    is_taken[is_scored] = [is_acceptable(one, now_us=at_us) for one in requests]
+    if not is_taken.all():
+        load(batch.filter(pa.array(~is_taken)))
+        sent.loaded += int((~is_scored).sum())
+        sent.refused += int((is_scored & ~is_taken).sum())
+    requests = [one for one, taken in zip(requests, is_taken[is_scored], strict=True) if taken]
     if not requests:
         return
     predictions = scorer.predict(requests)

@@ -1,7 +1,7 @@
 """What a home was told, in the order in which it became known: the history before a replay, and what is sent.
 
 The landing is only read. Where it holds a transaction twice the first that landed counts, as in the
-warehouse; a label that came later for the same instant wins, as there.
+warehouse; a label that came later for the same instant wins, and none counts before its payment, as there.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def read_stream(settings: Settings, *, from_us: int, to_us: int | None) -> Strea
     folder = settings.landing_dir
     with duckdb.connect() as connection:
         transactions = _first_landed(connection, folder)
-        labels = _last_told(connection, folder)
+        labels = _last_told(connection, folder, transactions)
     if to_us is None:
         newest_us: int = pc.max(transactions["ingested_us"]).as_py() or 0
         to_us = (newest_us // DAY_US + 1) * DAY_US
@@ -117,16 +117,27 @@ def _first_landed(connection: duckdb.DuckDBPyConnection, folder: Path) -> pa.Tab
     return table.cast(TRANSACTION_SCHEMA)
 
 
-def _last_told(connection: duckdb.DuckDBPyConnection, folder: Path) -> pa.Table:
-    columns = ", ".join(LABEL_SCHEMA.names)
-    table = connection.execute(
-        f"select {columns} from read_parquet(?, filename = true, union_by_name = true) "  # noqa: S608 - our schema
-        "qualify row_number() over ("
-        "partition by transaction_id, known_us order by filename desc, source desc) = 1 "
-        "order by known_us, transaction_id",
-        [f"{folder}/*/{LABELS_FILE}"],
-    ).to_arrow_table()
-    return table.cast(LABEL_SCHEMA)
+def _last_told(connection: duckdb.DuckDBPyConnection, folder: Path, transactions: pa.Table) -> pa.Table:
+    connection.register("paid", transactions.select(["transaction_id", "event_us"]))
+    table = connection.execute(_LAST_TOLD, [f"{folder}/*/{LABELS_FILE}"]).to_arrow_table()
+    return table.select(LABEL_SCHEMA.names).cast(LABEL_SCHEMA)
+
+
+# As int_labels__changes has it.
+_LAST_TOLD: Final = """
+with labels as (
+    select labels.* replace (greatest(labels.known_us, paid.event_us) as known_us)
+    from read_parquet(?, filename = true, union_by_name = true) as labels
+    left join paid using (transaction_id)
+)
+
+select *
+from labels
+qualify row_number() over (
+    partition by transaction_id, known_us order by filename desc, source desc, is_fraud desc
+) = 1
+order by known_us, transaction_id
+"""
 
 
 def in_sample(transactions: pa.Table, share: float) -> npt.NDArray[np.bool_]:

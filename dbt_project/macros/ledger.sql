@@ -1,6 +1,7 @@
 {#
-    The ledger: what each incremental model has consumed, in the build file itself. A model writes its row in the transaction that
-    writes its rows, and looks at nobody else's: a run that was killed between two models is repaired by the next one.
+    The ledger: what each model that isn't made anew in every run has consumed, and the tables between such models, in the build file itself.
+    A model writes its row in the transaction that writes its rows. It has consumed no more than the models that it reads: whatever a run
+    chooses to build (`--select`), and wherever it was killed, the next one makes up for what is missing.
 
     Batches are append-only and their names rise (see warehouse/landing.py), so `batch > consumed` is what is new.
 #}
@@ -78,17 +79,47 @@
     {{ day_of(first_due_us(transactions)) }}
 {%- endmacro %}
 
-{# Hook, in the transaction of the rows: what the model has consumed. #}
+{#
+    Hook, in the transaction of the rows: what the model has consumed, of its own and by what it reads. Over a model of another definition
+    it has none itself: the next run builds both from nothing.
+#}
 {% macro record_build(transactions=none, labels=none, days=none) -%}
+    {%- set inputs = _recorded_inputs(model.unique_id) if execute else [] -%}
     delete from ledger.builds where model = '{{ this.identifier }}';
     insert into ledger.builds
+    with inputs as (
+
+        select
+            count(*) filter (where definition = {{ definition() }}) = {{ inputs | length }} as are_current,
+            min(transactions_batch) as transactions_batch,
+            min(labels_batch) as labels_batch,
+            min(last_day) as last_day
+        from ledger.builds
+        where model in ('{{ inputs | join("', '") }}')
+
+    )
+
     select
         '{{ this.identifier }}',
-        {{ definition() }},
-        {{ '(select max(batch) from ' ~ transactions ~ ')' if transactions else 'null' }},
-        {{ '(select max(batch) from ' ~ labels ~ ')' if labels else 'null' }},
-        {{ '(select max(day) from ' ~ days ~ ')' if days else 'null' }}
+        case when are_current then {{ definition() }} end,
+        least({{ '(select max(batch) from ' ~ transactions ~ ')' if transactions else 'null' }}, transactions_batch),
+        least({{ '(select max(batch) from ' ~ labels ~ ')' if labels else 'null' }}, labels_batch),
+        least({{ '(select max(day) from ' ~ days ~ ')' if days else 'null' }}, last_day)
+    from inputs
 {%- endmacro %}
+
+{# The models that one reads and that have a row in the ledger, itself or through views. #}
+{% macro _recorded_inputs(unique_id) %}
+    {% set found = [] %}
+    {% for name in graph.nodes[unique_id].depends_on.nodes if name in graph.nodes and graph.nodes[name].resource_type == 'model' %}
+        {% if graph.nodes[name].config.materialized == 'view' %}
+            {% do found.extend(_recorded_inputs(name)) %}
+        {% else %}
+            {% do found.append(graph.nodes[name].name) %}
+        {% endif %}
+    {% endfor %}
+    {{ return(found | unique | list) }}
+{% endmacro %}
 
 {# In the transaction of the rows: from which event_timestamp on they may not be those of the published files. #}
 {% macro record_unpublished(from_us) -%}

@@ -181,10 +181,26 @@ def test_snapshots_go_back_in_time_and_return(copied: Callable[[], Settings], hi
 
 def test_a_changed_declaration_is_built_from_nothing(copied: Callable[[], Settings], tmp_path: Path) -> None:
     settings = copied()
-    changed = ["run", "--vars", "{risk_prior_weight: 5, profile_lag: 3h}"]
-    run_dbt(settings, changed)
+    changed = ("--vars", "{risk_prior_weight: 5, profile_lag: 3h, fraud_run_gap: 5d}")
+    # A model alone, over others that are not yet what is declared.
+    alone = ["run", "--select", "feat_merchant_risk", *changed]
+    run_dbt(settings, ["parse", *changed], alone, ["run", *changed])
     whole = home_with_the_same_landing(settings, tmp_path / "whole")
-    run_dbt(whole, changed)
+    run_dbt(whole, ["run", *changed])
+    assert differences(settings, whole) == []
+
+
+def test_models_that_were_built_alone_are_made_up_for(copied: Callable[[], Settings], tmp_path: Path) -> None:
+    settings = copied()
+    late = random_payment(random.Random(8), 1_000)  # noqa: S311 - the rest is given
+    late |= {"customer_id": "c1", "event_us": START_US + 3 * DAY_US, "merchant_id": "m1"}
+    label = {"transaction_id": "t1000", "is_fraud": True, "known_us": late["event_us"], "source": "file"}
+    land(settings, "late", [late], [label])
+    # Some know the payment, then some that read of it what others haven't been told.
+    parts = ("+feat_transaction_velocity", "int_frauds__spells", "feat_customer_profile feat_merchant_risk")
+    run_dbt(settings, ["parse"], *(["run", "--select", *part.split()] for part in parts), ["run"])
+    whole = home_with_the_same_landing(settings, tmp_path / "whole")
+    run_dbt(whole, ["run"])
     assert differences(settings, whole) == []
 
 

@@ -348,6 +348,18 @@ def test_a_label_that_changes_is_a_new_label(settings: Settings, tmp_path: Path)
     ]
 
 
+def test_of_labels_of_the_same_instant_the_last_counts(settings: Settings, tmp_path: Path) -> None:
+    known = {"label_known_us": str(PAYMENT_US + DAY_US)}
+    fraud, genuine = ({**PAYMENT, "is_fraud": flag, **known} for flag in "10")
+    files = {"a": [genuine, fraud], "b": [genuine], "c": [fraud, {**PAYMENT, "transaction_id": "t2"}]}
+    for name, rows in files.items():
+        # What is landed counts until another file says otherwise, also what it had said before.
+        assert ingest_one(settings, write_csv(tmp_path / f"{name}.csv", rows)).labels == 1
+    assert [row["is_fraud"] for row in read_labels(settings)] == [True, False, True]
+    again = [fraud, {**PAYMENT, "transaction_id": "t3"}]
+    assert ingest_one(settings, write_csv(tmp_path / "d.csv", again)).labels == 0
+
+
 def damage(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
     return path

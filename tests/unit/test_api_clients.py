@@ -40,7 +40,7 @@ def test_a_key_is_its_client_and_no_other(store: LiveStore) -> None:
     assert authenticate(store, SECRET, mixed) is None
 
 
-@pytest.mark.parametrize("key", ["", "_", "__", "cbp__", "cbp_x_y", "é", "a" * 10_000])
+@pytest.mark.parametrize("key", ["", "_", "__", "cbp__", "cbp_x_y", "cbp_\0_y", "é", "a" * 10_000])
 def test_what_is_no_key_is_nobody(store: LiveStore, key: str) -> None:
     assert authenticate(store, SECRET, key) is None
 

@@ -9,6 +9,7 @@ import pytest
 
 from api.settings import ApiSettings, generate_keys
 from warehouse.errors import SettingsError
+from warehouse.settings import PROJECT_ROOT, Settings
 
 SECRETS = generate_keys()
 
@@ -19,6 +20,15 @@ def test_generated_keys_are_fresh_and_enough() -> None:
     assert (settings.batch_size, settings.max_batch, settings.token_seconds) == (512, 5_000, 900)
     assert settings.prediction_log == Path("/somewhere/audit/predictions.log")
     assert [len(key) for key in settings.aes_keys] == [32]
+
+
+def test_a_relative_path_is_below_the_projects_root() -> None:
+    given = {"CBP_LIVE_STORE": "sqlite:///state/live.db?timeout=9", "PREDICTION_LOG": "state/log"}
+    settings = ApiSettings.from_environment({**SECRETS, **given})
+    assert settings.prediction_log == PROJECT_ROOT / "state" / "log"
+    assert settings.home.live_store_url == f"sqlite:///{PROJECT_ROOT}/state/live.db?timeout=9"
+    for url in ("sqlite:////abs/live.db", "postgresql://host/name", "sqlite://"):
+        assert Settings.from_environment({"CBP_LIVE_STORE": url}).live_store_url == url
 
 
 def test_no_secret_is_shown() -> None:

@@ -354,6 +354,20 @@ def test_a_missing_file_or_table_says_what_to_run(tmp_path: Path) -> None:
         store.online_read(config, view, [_key("a")])
 
 
+def test_a_damaged_file_says_what_to_do(tmp_path: Path) -> None:
+    config, view = _config(tmp_path), _view()
+    store = RowOnlineStore()
+    _prepared(store, config, view)
+    store.teardown(config, [], [])
+    Path(config.online_store.path).write_bytes(b"no database, but long enough to be taken for one" * 99)
+    for use in (
+        lambda: store.online_read(config, view, [_key("a")]),
+        lambda: store.online_write_batch(config, view, [_row(_key("a"), NOON)], None),
+    ):
+        with pytest.raises(StoreError, match=r"can't open.*remove it, then run `cbp materialize`"):
+            use()
+
+
 def test_a_replaced_file_is_opened_again(tmp_path: Path) -> None:
     config, view = _config(tmp_path), _view({"count": Int64})
     reader, writer = RowOnlineStore(), RowOnlineStore()

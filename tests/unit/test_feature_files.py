@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,6 +86,17 @@ def test_a_version_stays_through_one_more_build(
         connection.execute("update feature set id = -1 where id = ?", [number])
         versions.append(publish_files(connection, "feature", tmp_path / "feat_x"))
     assert [version.is_dir() for version in versions] == [False, True, True]
+
+
+def test_what_a_killed_build_left_pushes_no_version_out(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    known = publish_files(connection, "feature", tmp_path / "feat_x")
+    shutil.copytree(known, known.with_name("000002"))  # it died before it pointed there
+    connection.execute("update feature set id = -1 where id = 1")
+    version = publish_files(connection, "feature", tmp_path / "feat_x")
+    assert known.is_dir()
+    assert {path.name for path in known.parent.iterdir()} == {known.name, version.name}
 
 
 def test_a_model_without_rows_shows_its_columns(

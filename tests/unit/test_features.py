@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import yaml
 from feast import FeatureStore
 from feature_home import (
     CATEGORY,
@@ -192,6 +193,18 @@ def test_a_new_feature_is_filled_for_all_rows(settings: Settings) -> None:
     assert features.materialize(settings, until_us=LATE_US)["category_risk"] == 2
     (row,) = OnlineReader(features.open_store(settings)).read([_row()])
     assert (row["category_risk_30d"], row["category_risk_1d"]) == (0.5, 0.7)
+
+
+def test_a_store_of_feasts_that_can_not_be_read_says_so_too(settings: Settings) -> None:
+    features.keep_to_own_files(settings)
+    own = settings.feast_dir / "feature_store.yaml"
+    config = yaml.safe_load(own.read_text()) | {"online_store": {"type": "sqlite", "path": "online.db"}}
+    own.write_text(yaml.safe_dump(config))
+    features.apply(settings)
+    read = OnlineReader(features.open_store(settings)).read
+    (settings.feast_dir / "online.db").write_bytes(b"no database, but long enough to be taken for one" * 99)
+    with pytest.raises(StoreError, match=r"can't read \w+ from SqliteOnlineStore"):
+        read([_row()])
 
 
 def test_apply_removes_what_is_gone(settings: Settings) -> None:

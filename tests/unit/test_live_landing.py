@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -15,11 +16,23 @@ import pytest
 from live_payments import LIVE_SQL, START_US, WORKER, pay
 
 from warehouse.building import dbt_environment
+from warehouse.ingest import ingest
 from warehouse.landing import list_batches
 from warehouse.live_labels import Label
 from warehouse.live_landing import LandedFromLive, land_scored
 from warehouse.live_store import LiveStore
 from warehouse.settings import Settings
+
+MAPPING = """
+name: mine
+fields:
+  transaction_id: {column: transaction_id}
+  customer_id: {column: customer_id}
+  merchant_id: {column: merchant_id}
+  event_us: {column: event_time, unit: us}
+  amount_minor: {column: amount_minor, scale: 1}
+  currency: {column: currency}
+"""
 
 KILLED_BEFORE_THE_MARK = """
 import os, signal
@@ -75,6 +88,27 @@ def test_what_was_scored_lands_once(settings: Settings) -> None:
     assert land_scored(settings) == LandedFromLive(events=1, labels=1)
     assert land_scored(settings) == LandedFromLive(events=0, labels=0)
     assert landed(settings) == [["a", "b"], ["c"]]
+
+
+def test_what_was_scored_lands_before_a_file_that_says_otherwise(settings: Settings, tmp_path: Path) -> None:
+    score(settings, "a")
+    payment = pay("a")
+    (tmp_path / "a.ndjson").write_text(
+        json.dumps(
+            {
+                "transaction_id": payment.transaction_id,
+                "customer_id": payment.customer_id,
+                "merchant_id": payment.merchant_id,
+                "event_time": str(payment.event_us + 1),
+                "amount_minor": str(payment.amount_minor),
+                "currency": payment.currency,
+            }
+        )
+    )
+    (tmp_path / "mine.yml").write_text(MAPPING)
+    report = ingest(settings, [tmp_path / "a.ndjson"], mapping=str(tmp_path / "mine.yml"))
+    assert report.scored == LandedFromLive(events=1, labels=1)
+    assert (report.files[0].accepted, report.files[0].quarantined) == (0, 1)
 
 
 def test_a_remade_live_store_lands_what_it_has_under_the_same_numbers(settings: Settings) -> None:

@@ -6,6 +6,7 @@ import math
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from warehouse.errors import StoreError
 from warehouse.live_claims import Claim, ClaimLostError
 from warehouse.live_decisions import Decision, SealedDecision
 from warehouse.live_engine import LiveEngine, driver_connection
+from warehouse.live_schema import Head
 from warehouse.live_store import LiveStore
 
 
@@ -115,6 +117,18 @@ def test_an_acknowledged_decision_is_on_the_disk(sqlite_store: LiveStore) -> Non
             levels[name] = raw.execute("PRAGMA synchronous").fetchone()[0]
             assert raw.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
     assert levels == {"read": 1, "durable": 2, "again": 1}
+
+
+def test_what_is_about_to_land_is_on_the_disk(tmp_path: Path) -> None:
+    """SQLite syncs its log at a commit that writes a page to it, and at no other."""
+    engine = LiveEngine(f"sqlite:///{tmp_path / 'live.db'}")
+    with closing(LiveStore(engine)) as store:
+        store.create_tables()
+        claims_of(store, "a")
+        log = tmp_path / "live.db-wal"
+        before = log.stat().st_size
+        assert engine.durable_head(Head.ARRIVAL) == 1
+        assert log.stat().st_size > before
 
 
 def test_a_reader_is_not_held_up_by_a_writer(store: LiveStore) -> None:

@@ -57,6 +57,7 @@ def parse(text: str) -> object:
         (MINIMAL + "protocol: {test_days: 7}\n", "give its name"),
         (MINIMAL + "protocol: {name: a, nested: {b: 1}}\n", "protocol"),
         (MINIMAL + 'delimiter: "\\""\n', "delimiter"),
+        (MINIMAL + "delimiter: é\n", "delimiter"),
     ],
 )
 def test_a_mapping_that_does_not_fit_the_schema_is_refused(text: str, message: str) -> None:

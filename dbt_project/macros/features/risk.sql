@@ -1,7 +1,7 @@
 {#
-    Daily snapshots of fraud risk per `entity` (a column of a transaction), from labels known by then (law 5): over the labels that became
-    known in the last days, whatever the day of the payment. The entity's own rate is shrunk to the overall rate of the same window with
-    the weight of `risk_prior_weight` transactions. CTEs of a model, the last one is `risk`.
+    Daily snapshots of fraud risk per `entity` (a column of a transaction), from labels known by then (law 5): over the payments of which
+    that day's verdict became known in the last days, whenever they were made. The entity's own rate is shrunk to the overall rate of the
+    same window with the weight of `risk_prior_weight` transactions. CTEs of a model, the last one is `risk`.
 #}
 {% macro risk_ctes(entity, prefix) -%}
 {%- set windows = var('risk_windows') -%}
@@ -23,14 +23,53 @@ label_changes as (
 
 ),
 
+-- A payment counts on the day of its verdict: of the first label, and of each that says otherwise than the one before.
+verdicts as (
+
+    select
+        {{ entity }},
+        transaction_id,
+        known_us,
+        day,
+        cast(fraud_change != 0 or label_change = 1 as bigint) as verdicts
+    from label_changes
+
+),
+
+-- From another verdict on it doesn't count on the day of the one before.
+replaced as (
+
+    select
+        {{ entity }},
+        lag(day) over (partition by transaction_id order by known_us) as day,
+        day as from_day
+    from verdicts
+    where verdicts = 1
+        and transaction_id in (
+            select label_changes.transaction_id
+            from label_changes
+            where label_changes.fraud_change != 0 and label_changes.label_change = 0
+        )
+
+),
+
 known_days as (
 
     select
         {{ entity }},
         day,
-        sum(label_change) as labels
-    from label_changes
+        day as from_day,
+        sum(verdicts) as labels
+    from verdicts
     group by {{ entity }}, day
+    union all
+    select
+        {{ entity }},
+        day,
+        from_day,
+        -1 as labels
+    from replaced
+    where day is not null
 
 ),
 
@@ -41,7 +80,7 @@ remembered as (
         {{ entity }},
         day,
         labels,
-        {{ remembering_days('day', memory_days) }} as snapshot_day
+        {{ snapshots_between('from_day', 'day + ' ~ (memory_days + 1)) }} as snapshot_day
     from known_days
 
 ),

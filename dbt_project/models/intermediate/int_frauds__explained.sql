@@ -1,3 +1,5 @@
+{{ config(post_hook="{{ record_build() }}") }}
+
 with frauds as (
 
     select * from {{ ref('int_frauds__spells') }}

@@ -1,3 +1,5 @@
+{{ config(post_hook="{{ record_build() }}") }}
+
 with label_changes as (
 
     select * from {{ ref('int_labels__changes') }}

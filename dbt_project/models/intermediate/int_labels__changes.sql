@@ -57,12 +57,33 @@ labels as (
 
 ),
 
--- Two sources may say the same thing at the same instant: the one that landed last is right.
+placed as (
+
+    select
+        labels.transaction_id,
+        transactions.customer_id,
+        transactions.merchant_id,
+        transactions.category,
+        transactions.amount_minor,
+        transactions.event_us,
+        -- Nobody knows what a payment is before it is made; of one that hasn't landed any time may be right.
+        greatest(labels.known_us, transactions.event_us) as known_us,
+        labels.is_fraud,
+        labels.source,
+        labels.batch,
+        transactions.batch as transaction_batch
+    from labels
+    left join transactions
+        on transactions.transaction_id = labels.transaction_id
+
+),
+
+-- Two labels may be of the same instant: the one that landed last is right, of those that landed at once the one that says fraud.
 deduped as (
 
     select *
-    from labels
-    qualify row_number() over (partition by transaction_id, known_us order by batch desc, source desc) = 1
+    from placed
+    qualify row_number() over (partition by transaction_id, known_us order by batch desc, source desc, is_fraud desc) = 1
 
 ),
 
@@ -82,23 +103,21 @@ changes as (
 final as (
 
     select
-        changes.transaction_id,
-        transactions.customer_id,
-        transactions.merchant_id,
-        transactions.category,
-        transactions.amount_minor,
-        transactions.event_us,
-        changes.known_us,
-        changes.next_known_us,
-        changes.is_fraud,
-        cast(changes.fraud_change as bigint) as fraud_change,
-        cast(changes.label_change as bigint) as label_change,
-        changes.source,
-        changes.batch,
-        transactions.batch as transaction_batch
+        transaction_id,
+        customer_id,
+        merchant_id,
+        category,
+        amount_minor,
+        event_us,
+        known_us,
+        next_known_us,
+        is_fraud,
+        cast(fraud_change as bigint) as fraud_change,
+        cast(label_change as bigint) as label_change,
+        source,
+        batch,
+        transaction_batch
     from changes
-    left join transactions
-        on transactions.transaction_id = changes.transaction_id
 
 )
 

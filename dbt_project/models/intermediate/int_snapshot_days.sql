@@ -1,3 +1,5 @@
+{{ config(post_hook="{{ record_build() }}") }}
+
 with transactions as (
 
     select * from {{ ref('int_transactions__deduped') }}
