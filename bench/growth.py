@@ -20,7 +20,7 @@ from warehouse.settings import Settings
 
 BASE = 0.125
 TIMES = (1, 2, 4, 8)
-SKEW_ROUNDS = 3
+SKEW_ROUNDS = 2  # A B B A
 COMMAND = "make bench NAME=growth"
 VELOCITY = "feat_transaction_velocity"
 BUSY = "one merchant with 20 % of all rows"

@@ -11,9 +11,10 @@ from pathlib import Path
 import duckdb
 
 from bench.measuring import Run, run_program
-from warehouse.building import dbt_environment
+from warehouse.building import ANALYSES, dbt_environment, run_dbt
 from warehouse.canonical import LABELS_FILE, TRANSACTIONS_FILE
 from warehouse.landing import list_batches, publish_batch
+from warehouse.publishing import publish
 from warehouse.settings import PROJECT_ROOT, Settings
 
 HANDBOOK = PROJECT_ROOT.parent / "shared" / "data" / "handbook_transactions.parquet"
@@ -68,7 +69,7 @@ def land_simulated(settings: Settings, *, times: float = 1) -> dict[str, object]
 
 
 def simulated_home(folder: Path, *, customers: int, days: int) -> Settings:
-    """Simulate, land, build and publish payments of some customers, and twice as many merchants."""
+    """Simulate, land, build and publish payments of some customers, and twice as many merchants; no tests."""
     settings = open_home(folder)
     raw = settings.home / "payments.parquet"
     _cbp(
@@ -80,7 +81,8 @@ def simulated_home(folder: Path, *, customers: int, days: int) -> Settings:
         f"--days={days}",
     )
     _cbp(settings, "ingest", str(raw))
-    _cbp(settings, "build")
+    run_dbt(settings, ["parse"], ["run"], ["compile", "--select", *ANALYSES])
+    publish(settings)
     raw.unlink()
     return settings
 

@@ -27,7 +27,7 @@ from warehouse.live_store import LiveStore
 from warehouse.settings import Settings
 
 CUSTOMERS, DAYS = 100, 45
-GROWN = ((1, 1), (10, 1), (100, 1), (1, 10), (10, 10))
+GROWN = ((1, 1), (100, 1), (1, 10), (10, 10))
 ROUNDS = 15
 LOOKUPS = 100
 EVENTS = (10, 100, 1_000, 10_000, 100_000)

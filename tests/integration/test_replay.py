@@ -149,7 +149,7 @@ def test_nothing_of_the_home_itself_was_touched(
     del outcome
     with closing(LiveStore(LiveEngine(production_url))) as store:
         assert store.landed_events() == 0
-    assert len(list_batches(settings)) == 1
+    assert len(list_batches(settings)) == 2
     made = {path.name for path in settings.home.iterdir()}
     assert made == {"payments.parquet", "landing", "replay", "reports"} & made
 
