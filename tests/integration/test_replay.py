@@ -57,7 +57,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     )
     raw = folder / "payments.parquet"
     simulate(raw, customers=60, merchants=40, days=DAYS, seed=11, dirt=0.5)
-    refused = folder / "refused.csv"
+    refused = tmp_path_factory.mktemp("files") / "refused.csv"
     at = "2018-05-13T10:00:00Z"
     refused.write_text(
         "transaction_id,customer_id,merchant_id,event_time,amount_minor,currency\n"
