@@ -29,20 +29,21 @@ def run() -> None:
         whole = open_home(Path(folder) / "whole")
         data = land_published_data(whole)
         last_day_us = _last_day_us(whole)
+        before = open_home(Path(folder) / "before")
+        land_part(whole, before, "before", f"event_us < {last_day_us}")
+        dbt_run(before)
         home = open_home(Path(folder) / "home")
-        land_part(whole, home, "before", f"event_us < {last_day_us}")
-        dbt_run(home)
-        before = home.home.rename(Path(folder) / "before")
         contents = set()
 
         def day() -> Built:
-            """Build the last day where the others were built: dbt has read the project there."""
-            shutil.rmtree(home.home, ignore_errors=True)
-            shutil.copytree(before, home.home, symlinks=True)
+            shutil.rmtree(home.home)
+            shutil.copytree(before.home, home.home, symlinks=True)
             land_part(whole, home, "last-day", f"event_us >= {last_day_us}")
             return built()
 
         def built(*arguments: str) -> Built:
+            # dbt reads the whole project as it starts: what it doesn't read then it compiles amid the models.
+            shutil.rmtree(home.dbt_target_dir)
             result = dbt_run(home, *arguments)
             contents.add(query(home, _CONTENT)[0])
             return result
