@@ -190,15 +190,30 @@ def test_a_changed_declaration_is_built_from_nothing(copied: Callable[[], Settin
     assert differences(settings, whole) == []
 
 
+def run_in_parts(settings: Settings, *parts: str) -> None:
+    """Run some models, then others, then all."""
+    run_dbt(settings, ["parse"], *(["run", "--select", *part.split()] for part in parts), ["run"])
+
+
 def test_models_that_were_built_alone_are_made_up_for(copied: Callable[[], Settings], tmp_path: Path) -> None:
     settings = copied()
     late = random_payment(random.Random(8), 1_000)  # noqa: S311 - the rest is given
-    late |= {"customer_id": "c1", "event_us": START_US + 3 * DAY_US, "merchant_id": "m1"}
-    label = {"transaction_id": "t1000", "is_fraud": True, "known_us": late["event_us"], "source": "file"}
-    land(settings, "late", [late], [label])
+    late |= {"customer_id": "c1", "event_us": START_US - 2 * DAY_US, "merchant_id": "m1"}
+    land(settings, "late", [late])
     # Some know the payment, then some that read of it what others haven't been told.
-    parts = ("+feat_transaction_velocity", "int_frauds__spells", "feat_customer_profile feat_merchant_risk")
-    run_dbt(settings, ["parse"], *(["run", "--select", *part.split()] for part in parts), ["run"])
+    run_in_parts(
+        settings,
+        "+feat_transaction_velocity",
+        "int_frauds__spells",
+        "feat_customer_profile feat_merchant_risk",
+    )
+    known_us = START_US + 30 * DAY_US
+    verdicts = [
+        {"transaction_id": f"t{number}", "is_fraud": True, "known_us": known_us, "source": "file"}
+        for number in range(100)
+    ]
+    land(settings, "verdicts", [], verdicts)
+    run_in_parts(settings, "int_labels__changes", "feat_category_risk int_merchants__streaks")
     whole = home_with_the_same_landing(settings, tmp_path / "whole")
     run_dbt(whole, ["run"])
     assert differences(settings, whole) == []

@@ -1,5 +1,3 @@
-{{ config(post_hook="{{ record_build() }}") }}
-
 with frauds as (
 
     select * from {{ ref('int_frauds__spells') }}

@@ -1,5 +1,3 @@
-{{ config(post_hook="{{ record_build() }}") }}
-
 with label_changes as (
 
     select * from {{ ref('int_labels__changes') }}

@@ -3,7 +3,7 @@
     incremental_strategy='delete+insert',
     unique_key='transaction_id',
     on_schema_change='fail',
-    post_hook="{{ record_build(transactions=ref('int_transactions__deduped')) }}",
+    post_hook="{{ record_build(transactions=ref('int_transactions__deduped'), labels=this) }}",
 ) }}
 
 with transactions as (

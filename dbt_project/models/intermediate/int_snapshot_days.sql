@@ -1,5 +1,3 @@
-{{ config(post_hook="{{ record_build() }}") }}
-
 with transactions as (
 
     select * from {{ ref('int_transactions__deduped') }}

@@ -1,7 +1,7 @@
 {{ config(
     materialized='incremental',
     incremental_strategy='append',
-    post_hook="{{ record_build() }}",
+    post_hook="{{ record_build(transactions=this) }}",
 ) }}
 
 with transactions as (
