@@ -176,7 +176,7 @@ def parse_predict(body: bytes, *, max_batch: int, now_us: int) -> PredictBody:
 def is_acceptable(transaction: Mapping[str, Any], *, now_us: int) -> bool:
     """Say whether ``POST /predict`` takes a transaction, as far as its fields and its time tell."""
     try:
-        return TransactionBody.model_validate(transaction).time_us() <= now_us + MAX_AHEAD_US
+        return not _is_ahead(TransactionBody.model_validate(transaction).time_us(), now_us)
     except ValidationError:
         return False
 
@@ -212,11 +212,15 @@ def _limited(parsed: dict[str, Any], field: str, most: int) -> dict[str, Any]:
 
 def _refuse_future(times_us: Sequence[int | None], field: str, now_us: int) -> None:
     for index, time_us in enumerate(times_us):
-        if time_us is not None and time_us > now_us + MAX_AHEAD_US:
+        if time_us is not None and _is_ahead(time_us, now_us):
             raise _invalid(
                 f"{field}.{index} is of more than 5 minutes after now: check the clock",
                 [{"field": f"{field}.{index}", "message": "time in the future"}],
             )
+
+
+def _is_ahead(time_us: int, now_us: int) -> bool:
+    return time_us > now_us + MAX_AHEAD_US
 
 
 def _microseconds(text: str, field: str) -> int:

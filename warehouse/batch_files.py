@@ -13,6 +13,7 @@ import duckdb
 from warehouse.canonical import (
     LABEL_SCHEMA,
     LABELS_FILE,
+    LAST_OF_AN_INSTANT,
     QUARANTINE_FILE,
     REPORT_FILE,
     SOURCE_FILE,
@@ -43,11 +44,11 @@ def write_labels(connection: duckdb.DuckDBPyConnection, folder: Path, *, batches
     columns = ", ".join(name for name in LABEL_SCHEMA.names if name != "source")
     places = ", ".join(quote_literal(path) for path in landed)
     said = (
-        f"select {columns}, source, filename as batch from read_parquet([{places}], filename = true)"
+        f"select {columns}, source, filename from read_parquet([{places}], filename = true)"
         if landed
-        else f"select {columns}, '' as source, '' as batch from mapped_rows limit 0"
+        else f"select {columns}, '' as source, '' as filename from mapped_rows limit 0"
     )
-    # What counts of an instant is what int_labels__changes takes: the last of a file, of batches the last.
+    # Of an instant the last label of the file counts, beside what has counted so far.
     connection.execute(f"""
         create or replace temp table labels as
         with given as (
@@ -61,9 +62,7 @@ def write_labels(connection: duckdb.DuckDBPyConnection, folder: Path, *, batches
             select said.*
             from ({said}) as said
             semi join given using (transaction_id, known_us)
-            qualify row_number() over (
-                partition by transaction_id, known_us order by batch desc, source desc, is_fraud desc
-            ) = 1
+            qualify {LAST_OF_AN_INSTANT}
         )
         select given.*
         from given

@@ -76,6 +76,12 @@ LABEL_SCHEMA: Final = pa.schema(
 )
 """One row per label; `known_us` is when it became known (UTC microseconds): before that it does not exist."""
 
+LAST_OF_AN_INSTANT: Final = (
+    "row_number() over ("
+    "partition by transaction_id, known_us order by filename desc, source desc, is_fraud desc) = 1"
+)
+"""Condition on landed labels for DuckDB's QUALIFY: what counts of an instant, as in int_labels__changes."""
+
 QUARANTINE_SCHEMA: Final = pa.schema(
     [
         pa.field("file", pa.string(), nullable=False),

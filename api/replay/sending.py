@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Final
 
 import numpy as np
@@ -167,15 +168,14 @@ def _send_batch(
     load: Callable[[pa.Table], object],
     sent: Sent,
 ) -> None:
+    requests = [*requests_from(batch)]
     at_us = now_us()
-    requests = [one for one, scored in zip(requests_from(batch), is_scored, strict=True) if scored]
-    is_taken = is_scored.copy()
-    is_taken[is_scored] = [is_acceptable(one, now_us=at_us) for one in requests]
-    if not is_taken.all():
-        load(batch.filter(pa.array(~is_taken)))
-        sent.loaded += int((~is_scored).sum())
-        sent.refused += int((is_scored & ~is_taken).sum())
-    requests = [one for one, taken in zip(requests, is_taken[is_scored], strict=True) if taken]
+    is_sent = is_scored & [is_acceptable(request, now_us=at_us) for request in requests]
+    if not is_sent.all():
+        load(batch.filter(pa.array(~is_sent)))
+        sent.loaded += int(np.count_nonzero(~is_scored))
+        sent.refused += int(np.count_nonzero(is_scored & ~is_sent))
+    requests = [*compress(requests, is_sent)]
     if not requests:
         return
     predictions = scorer.predict(requests)

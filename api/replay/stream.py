@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from warehouse.canonical import (
     LABEL_SCHEMA,
     LABELS_FILE,
+    LAST_OF_AN_INSTANT,
     REPORT_FILE,
     TRANSACTION_SCHEMA,
     TRANSACTIONS_FILE,
@@ -124,7 +125,7 @@ def _last_told(connection: duckdb.DuckDBPyConnection, folder: Path, transactions
 
 
 # As int_labels__changes has it.
-_LAST_TOLD: Final = """
+_LAST_TOLD: Final = f"""
 with labels as (
     select labels.* replace (greatest(labels.known_us, paid.event_us) as known_us)
     from read_parquet(?, filename = true, union_by_name = true) as labels
@@ -133,11 +134,9 @@ with labels as (
 
 select *
 from labels
-qualify row_number() over (
-    partition by transaction_id, known_us order by filename desc, source desc, is_fraud desc
-) = 1
+qualify {LAST_OF_AN_INSTANT}
 order by known_us, transaction_id
-"""
+"""  # noqa: S608 - all of it ours
 
 
 def in_sample(transactions: pa.Table, share: float) -> npt.NDArray[np.bool_]:

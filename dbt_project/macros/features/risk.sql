@@ -23,7 +23,7 @@ label_changes as (
 
 ),
 
--- A payment counts on the day of its verdict: of the first label, and of each that says otherwise than the one before.
+-- A payment counts on the day of its verdict.
 verdicts as (
 
     select
@@ -31,7 +31,7 @@ verdicts as (
         transaction_id,
         known_us,
         day,
-        cast(fraud_change != 0 or label_change = 1 as bigint) as verdicts
+        cast({{ is_new_verdict() }} as bigint) as verdicts
     from label_changes
 
 ),

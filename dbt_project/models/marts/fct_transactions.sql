@@ -35,7 +35,7 @@ latest_labels as (
         transaction_id,
         arg_max(is_fraud, known_us) as is_fraud,
         -- Since when it stands, however often it was said again.
-        max(known_us) filter (where fraud_change != 0 or label_change = 1) as label_known_us
+        max(known_us) filter (where {{ is_new_verdict() }}) as label_known_us
     from label_changes
     group by transaction_id
 
