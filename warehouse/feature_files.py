@@ -27,9 +27,11 @@ from warehouse.asof_join import literal
 from warehouse.microseconds import DAY_US
 
 VERSIONS: Final = ".versions"
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 """Part of each file's name: raised when the same rows are written in another way."""
 _WEEK_US: Final = 7 * DAY_US
+_ROW_GROUP: Final = 20_480
+"""Rows that one thread writes: a week of the published size is a few."""
 _EPOCH: Final = date(1970, 1, 1)
 
 
@@ -129,7 +131,8 @@ def _write_week(
     connection.execute(
         f"copy (select * from {relation}"  # noqa: S608 - dbt's name, numbers of ours
         f" where event_timestamp >= make_timestamp({first}) and event_timestamp < make_timestamp({after})"
-        f" order by event_timestamp) to {literal(str(target))} (format parquet, compression zstd)"
+        f" order by event_timestamp) to {literal(str(target))}"
+        f" (format parquet, compression zstd, row_group_size {_ROW_GROUP})"
     )
     _sync(target)
 
