@@ -13,6 +13,7 @@ import pyarrow as pa
 from ml.bundles import VerifiedBundle, verify
 from ml.errors import TrainingDataError
 from ml.evaluation import ModelReport, cross_validate, evaluate_model
+from ml.known_labels import TRANSACTIONS
 from ml.matrix import Float32Matrix
 from ml.model_suite import SUITE, make_model
 from ml.protocols import TEST, TRAIN, with_whole_history
@@ -20,7 +21,7 @@ from ml.registry import find_bundle
 from ml.row_facts import RowFacts
 from ml.scored_model import BundleModel
 from ml.training import TrainingProgress, chosen_protocol
-from ml.training_data import TRANSACTIONS, TrainingData, open_published, read_training_data
+from ml.training_data import TrainingData, open_published, read_training_data
 from ml.validation import Validation
 from ml.windows import time_text
 from warehouse.settings import Settings
@@ -114,7 +115,7 @@ def read_row_facts(settings: Settings, rows: pa.Table) -> RowFacts:
     settings : Settings
         The home.
     rows : pyarrow.Table
-        With ``transaction_id``, in order of time and id (`ml.protocols.Split.rows`, or a part of it).
+        `ml.protocols.Split.rows`, or a part of it: in order of time and id.
 
     Returns
     -------
@@ -132,13 +133,13 @@ def read_row_facts(settings: Settings, rows: pa.Table) -> RowFacts:
     return RowFacts(
         customers=columns["customer_id"] if has_customers else None,
         event_us=columns["event_us"].astype(np.int64),
-        label_known_us=columns["label_known_us"].astype(np.int64),
+        # A label that is not known is known at the end of time.
+        label_known_us=rows.column("label_known_us").fill_null(np.iinfo(np.int64).max).to_numpy(),
         amounts=columns["amount_minor"].astype(np.float64) if has_one_currency else None,
         earlier_transactions=columns["earlier"].astype(np.int64) if has_customers else None,
     )
 
 
-# A label that is not known is known at the end of time.
 _FACTS: Final = f"""
 with customers as (
     select distinct customer_id
@@ -158,7 +159,6 @@ counted as (
 select
     facts.customer_id,
     facts.event_us,
-    coalesce(facts.label_known_us, {np.iinfo(np.int64).max}) as label_known_us,
     facts.amount_minor,
     coalesce(counted.earlier, 0) as earlier
 from {TRANSACTIONS} as facts

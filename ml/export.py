@@ -27,9 +27,10 @@ import pyarrow.parquet as pq
 
 from ml.catalog import ATTRIBUTE_PREFIX
 from ml.errors import TrainingDataError
+from ml.known_labels import TRANSACTIONS
 from ml.report_files import replace_file
 from ml.scaling import Scaling, fit_scaling
-from ml.training_data import TRANSACTIONS, attribute_keys, join_features, open_published
+from ml.training_data import attribute_keys, join_features, open_published
 from warehouse.settings import Settings
 
 PROCESSED: Final = "transactions_processed"

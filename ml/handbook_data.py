@@ -15,10 +15,11 @@ import pyarrow.compute as pc
 
 from ml.errors import TrainingDataError
 from ml.handbook_ceiling import SimulatedPayments, ideal_scores
+from ml.known_labels import TRANSACTIONS
 from ml.manifest import FeatureSpec
 from ml.matrix import Float32Matrix, Float64Vector, column_to_float64
 from ml.protocols import TEST, TRAIN, select_rows
-from ml.training_data import TRANSACTIONS, join_features, open_published
+from ml.training_data import join_features, open_published
 from ml.windows import Windows, handbook_windows
 from warehouse.microseconds import DAY_US
 from warehouse.settings import Settings
@@ -170,7 +171,7 @@ def _days(first_us: int, windows: Windows) -> int:
 
 
 def _fold(connection: duckdb.DuckDBPyConnection, ids: pa.Array, start: str, windows: Windows) -> Fold:
-    chosen = select_rows(connection, TRANSACTIONS, windows=windows)
+    chosen = select_rows(connection, windows=windows)
     positions = {}
     for part in (TRAIN, TEST):
         wanted = chosen.filter(pc.equal(chosen.column("part"), part)).column("transaction_id")

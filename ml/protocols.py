@@ -1,8 +1,9 @@
 """How time is split: which rows train, which set the threshold, which test.
 
-A label counts from ``label_known_us``, never before (law 5 of the design): a row trains only if its label was
-known when the test begins, and tests only if its label is known by ``as_of``. Between training and test lies
-the time in which labels are not yet known; its rows are scored, without labels, to place the threshold.
+A label counts from when it was known, never before (law 5 of the design): a row trains with the label that
+stood when the test begins, whatever corrected it later, and tests with the one that stood at ``as_of``.
+Between training and test lies the time in which labels are not yet known; its rows are scored, without
+labels, to place the threshold.
 
 A protocol is a name and parameters, as a mapping carries them:
 
@@ -30,6 +31,7 @@ import duckdb
 import pyarrow as pa
 
 from ml.errors import TrainingDataError
+from ml.known_labels import SUPERSEDED_LABELS, TRANSACTIONS, labelled_by
 from ml.windows import NO_LIMIT, Windows, handbook_windows, latest_windows, share_windows, time_text
 from warehouse.errors import MappingError
 from warehouse.microseconds import DAY_US
@@ -84,7 +86,6 @@ def with_whole_history(protocol: Mapping[str, Any]) -> dict[str, Any]:
 
 def split_rows(
     connection: duckdb.DuckDBPyConnection,
-    relation: str,
     *,
     protocol: Mapping[str, Any],
     as_of_us: int | None = None,
@@ -94,10 +95,7 @@ def split_rows(
     Parameters
     ----------
     connection : duckdb.DuckDBPyConnection
-        Where `relation` can be read.
-    relation : str
-        Table or view with transaction_id, customer_id, event_us, is_fraud, label_known_us (a name of ours,
-        not of a user).
+        Of a published warehouse.
     protocol : mapping
         Name and parameters, see the module.
     as_of_us : int, optional
@@ -119,15 +117,15 @@ def split_rows(
     if name == "handbook":
         windows = handbook_windows(protocol, as_of_us=as_of_us)
     elif name == "ulb":
-        windows = share_windows(connection, relation, protocol=protocol, as_of_us=as_of_us)
+        windows = share_windows(connection, protocol=protocol, as_of_us=as_of_us)
     else:
-        windows = latest_windows(connection, relation, protocol=protocol, as_of_us=as_of_us)
-    rows = select_rows(connection, relation, windows=windows)
+        windows = latest_windows(connection, protocol=protocol, as_of_us=as_of_us)
+    rows = select_rows(connection, windows=windows)
     _check_enough(rows, windows)
     return Split(protocol=name, windows=windows, rows=rows)
 
 
-def select_rows(connection: duckdb.DuckDBPyConnection, relation: str, *, windows: Windows) -> pa.Table:
+def select_rows(connection: duckdb.DuckDBPyConnection, *, windows: Windows) -> pa.Table:
     """Return the rows of `windows` with their part, in order of time and id (see `Split.rows`)."""
     parameters = {
         "train_start": windows.train_start_us,
@@ -139,36 +137,47 @@ def select_rows(connection: duckdb.DuckDBPyConnection, relation: str, *, windows
         "compromised_since": windows.compromised_since_us,
         "day": DAY_US,
     }
-    query = _SELECTION.format(relation=relation)
-    return connection.execute(query, parameters).to_arrow_table()
+    return connection.execute(_SELECTION, parameters).to_arrow_table()
 
 
-# The name of the relation is ours; every value is bound. A customer is compromised on a test day from the
-# first fraud since the start of training whose label was known before that day began.
-_SELECTION: Final = """
+_KNOWN_BY: Final = (
+    "case when transactions.event_us < $test_start then least($test_start, $as_of) else $as_of end"
+)
+
+# A customer is compromised on a test day by a fraud since the start of training that was known, and not yet
+# cleared, when that day began.
+_SELECTION: Final = f"""
 with parts as (
     select
         transaction_id,
         case
-            when event_us >= $train_start and event_us < $train_end and is_fraud is not null
-                and label_known_us <= least($test_start, $as_of) then 'train'
+            when event_us >= $train_start and event_us < $train_end and is_fraud is not null then 'train'
             when event_us >= $calibration_start and event_us < $test_start then 'calibration'
-            when event_us >= $test_start and event_us < $test_end and is_fraud is not null
-                and label_known_us <= $as_of then 'test'
+            when event_us >= $test_start and event_us < $test_end and is_fraud is not null then 'test'
         end as part,
         event_us,
         customer_id,
         is_fraud,
         label_known_us
-    from {relation}
+    from ({labelled_by(_KNOWN_BY)})
     where event_us >= least($train_start, $calibration_start) and event_us < $test_end
 ),
 
+frauds as (
+    select transaction_id, label_known_us as known_us, {NO_LIMIT} as superseded_us
+    from {TRANSACTIONS}
+    where is_fraud
+    union all
+    select transaction_id, known_us, superseded_us
+    from {SUPERSEDED_LABELS}
+    where is_fraud
+),
+
 compromised as (
-    select customer_id, min(label_known_us) as known_us
-    from {relation}
-    where is_fraud and customer_id is not null and event_us >= $compromised_since
-    group by customer_id
+    select transactions.customer_id, frauds.known_us, frauds.superseded_us
+    from frauds
+    inner join {TRANSACTIONS} as transactions using (transaction_id)
+    where transactions.event_us >= $compromised_since
 )
 
 select
@@ -179,16 +188,14 @@ select
     case when parts.part <> 'calibration' then parts.is_fraud end as is_fraud,
     case when parts.part <> 'calibration' then parts.label_known_us end as label_known_us
 from parts
-left join compromised on parts.customer_id = compromised.customer_id
-where parts.part is not null
-    and not (
-        $compromised_since is not null
+anti join compromised
+    on compromised.customer_id = parts.customer_id
         and parts.part = 'test'
-        and compromised.known_us is not null
         and compromised.known_us < parts.event_us - parts.event_us % $day
-    )
+        and compromised.superseded_us >= parts.event_us - parts.event_us % $day
+where parts.part is not null
 order by parts.event_us, parts.transaction_id
-"""
+"""  # noqa: S608 - all of it ours
 
 
 def _check_enough(rows: pa.Table, windows: Windows) -> None:

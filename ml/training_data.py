@@ -16,12 +16,12 @@ import pyarrow as pa
 from ml.catalog import AMOUNT, CompiledSql, attribute_spec, feature_specs, read_compiled_sql, read_notes
 from ml.errors import TrainingDataError
 from ml.features import open_store, training_frame, with_derived
+from ml.known_labels import TRANSACTIONS
 from ml.manifest import FeatureSpec
 from ml.matrix import Float32Matrix, column_to_float64, table_to_matrix, to_float32
 from ml.protocols import Split, split_rows
 from warehouse.settings import Settings
 
-TRANSACTIONS: Final = "marts.fct_transactions"
 _MEMORY_LIMIT: Final = "3GB"
 # Labels never travel with the rows to Feast; attributes join the matrix beside the features.
 _APART: Final = ("is_fraud", "label_known_us", "label_source", "attributes_number", "attributes_text")
@@ -87,7 +87,7 @@ def read_training_data(
         Called when rows are chosen and features are about to be joined.
     """
     with open_published(settings) as connection:
-        split = split_rows(connection, TRANSACTIONS, protocol=protocol, as_of_us=as_of_us)
+        split = split_rows(connection, protocol=protocol, as_of_us=as_of_us)
         keys = attribute_keys(connection, split.rows)
         features, matrix = join_features(settings, connection, split.rows, keys=keys, joining=joining)
     return TrainingData(split=split, features=features, matrix=matrix, sql=read_compiled_sql(settings))

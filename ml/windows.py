@@ -10,6 +10,7 @@ from typing import Any, Final
 import duckdb
 
 from ml.errors import TrainingDataError
+from ml.known_labels import TRANSACTIONS, labelled_by
 from warehouse.errors import MappingError
 from warehouse.microseconds import DAY_US
 
@@ -72,7 +73,6 @@ def handbook_windows(protocol: Mapping[str, Any], *, as_of_us: int | None = None
 
 def latest_windows(
     connection: duckdb.DuckDBPyConnection,
-    relation: str,
     *,
     protocol: Mapping[str, Any],
     as_of_us: int | None = None,
@@ -84,12 +84,12 @@ def latest_windows(
     only such reports are known would teach that nearly everything is fraud.
     """
     test_days, train_days = _days(protocol, "test_days", 7), _days(protocol, "train_days", 60)
-    as_of = as_of_us if as_of_us is not None else _last_event_us(connection, relation)
-    last_test_day = _last_complete_day(connection, relation, known_by_us=as_of, before_us=as_of + 1)
+    as_of = as_of_us if as_of_us is not None else _last_event_us(connection)
+    last_test_day = _last_complete_day(connection, known_by_us=as_of, before_us=as_of + 1)
     test_end_us = last_test_day + DAY_US
     test_start_us = test_end_us - test_days * DAY_US
     last_train_day = _last_complete_day(
-        connection, relation, known_by_us=min(test_start_us, as_of), before_us=test_start_us
+        connection, known_by_us=min(test_start_us, as_of), before_us=test_start_us
     )
     train_end_us = last_train_day + DAY_US
     return Windows(
@@ -105,7 +105,6 @@ def latest_windows(
 
 def share_windows(
     connection: duckdb.DuckDBPyConnection,
-    relation: str,
     *,
     protocol: Mapping[str, Any],
     as_of_us: int | None = None,
@@ -115,8 +114,7 @@ def share_windows(
     if not isinstance(share, float) or not 0 < share < 1:
         raise MappingError(f"expected train_share as a number between 0 and 1, got {share!r}")
     known_by = as_of_us if as_of_us is not None else NO_LIMIT
-    query = _SHARE.format(relation=relation)
-    start, cut, last = connection.execute(query, {"share": share, "known_by": known_by}).fetchone() or ()
+    start, cut, last = connection.execute(_SHARE, {"share": share, "known_by": known_by}).fetchone() or ()
     if start is None:
         raise TrainingDataError(
             "expected labelled transactions to train on, got none: ingest labels and build"
@@ -132,29 +130,27 @@ def share_windows(
     )
 
 
-_SHARE: Final = """
+_SHARE: Final = f"""
 select min(event_us), quantile_disc(event_us, $share), max(event_us)
-from {relation}
-where is_fraud is not null and label_known_us <= $known_by
-"""
+from ({labelled_by("$known_by")})
+where is_fraud is not null
+"""  # noqa: S608 - all of it ours
 
-_LABELLED_DAYS: Final = """
+_LABELLED_DAYS: Final = f"""
 select
     event_us - ((event_us % $day) + $day) % $day as day_us,
     count(*) as transactions,
-    sum(case when is_fraud is not null and label_known_us <= $known_by then 1 else 0 end) as labelled
-from {relation}
+    count(is_fraud) as labelled
+from ({labelled_by("$known_by")})
 where event_us < $before
 group by 1
 order by 1
-"""
+"""  # noqa: S608 - all of it ours
 
 
-def _last_complete_day(
-    connection: duckdb.DuckDBPyConnection, relation: str, *, known_by_us: int, before_us: int
-) -> int:
-    query = _LABELLED_DAYS.format(relation=relation)
-    days = connection.execute(query, {"day": DAY_US, "known_by": known_by_us, "before": before_us}).fetchall()
+def _last_complete_day(connection: duckdb.DuckDBPyConnection, *, known_by_us: int, before_us: int) -> int:
+    parameters = {"day": DAY_US, "known_by": known_by_us, "before": before_us}
+    days = connection.execute(_LABELLED_DAYS, parameters).fetchall()
     shares = [(day_us, labelled / transactions) for day_us, transactions, labelled in days if labelled]
     if not shares:
         raise TrainingDataError(
@@ -166,9 +162,8 @@ def _last_complete_day(
     return int(max(day_us for day_us, share in shares if share >= _COMPLETE_SHARE * usual))
 
 
-def _last_event_us(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
-    # relation is a name of this program
-    row = connection.execute(f"select max(event_us) from {relation}").fetchone()  # noqa: S608
+def _last_event_us(connection: duckdb.DuckDBPyConnection) -> int:
+    row = connection.execute(f"select max(event_us) from {TRANSACTIONS}").fetchone()  # noqa: S608 - ours
     if row is None or row[0] is None:
         raise TrainingDataError("expected transactions to train on, got none: ingest and build first")
     return int(row[0])

@@ -30,10 +30,29 @@ SCHEMA = pa.schema(
 )
 
 
-def world(rows: list[tuple[str, str | None, int, bool | None, int | None]]) -> duckdb.DuckDBPyConnection:
-    named = [dict(zip(SCHEMA.names, row, strict=True)) for row in rows]
+SUPERSEDED_SCHEMA = pa.schema(
+    [
+        ("transaction_id", pa.string()),
+        ("is_fraud", pa.bool_()),
+        ("known_us", pa.int64()),
+        ("superseded_us", pa.int64()),
+    ]
+)
+
+
+def world(
+    rows: list[tuple[str, str | None, int, bool | None, int | None]],
+    superseded: list[tuple[str, bool, int, int]] = [],  # noqa: B006 - nobody changes it
+) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
-    connection.register("payments", pa.Table.from_pylist(named, SCHEMA))
+    connection.execute("create schema marts")
+    for name, schema, values in (
+        ("fct_transactions", SCHEMA, rows),
+        ("fct_superseded_labels", SUPERSEDED_SCHEMA, superseded),
+    ):
+        named = [dict(zip(schema.names, row, strict=True)) for row in values]
+        connection.register("named", pa.Table.from_pylist(named, schema))
+        connection.execute(f"create table marts.{name} as from named")
     return connection
 
 
@@ -49,8 +68,8 @@ def daily(
     return rows
 
 
-def split(rows: list[Any], **options: Any) -> Split:
-    return split_rows(world(rows), "payments", **{"protocol": LATEST, **options})
+def split(rows: list[Any], superseded: list[Any] = [], **options: Any) -> Split:  # noqa: B006 - as above
+    return split_rows(world(rows, superseded), **{"protocol": LATEST, **options})
 
 
 def part(found: Split, name: str) -> list[dict[str, Any]]:
@@ -59,15 +78,15 @@ def part(found: Split, name: str) -> list[dict[str, Any]]:
 
 @pytest.mark.skipif(not HANDBOOK.exists(), reason="the handbook's data is not in ../shared/data")
 def test_the_handbooks_split_has_the_published_counts() -> None:
-    connection = duckdb.connect()
+    connection = world([])
     connection.execute("set timezone = 'UTC'")
     connection.read_parquet(str(HANDBOOK)).create_view("raw")
     connection.execute(
-        "create view payments as select transaction_id::varchar as transaction_id, "
+        "insert into marts.fct_transactions by name select transaction_id::varchar as transaction_id, "
         "customer_id::varchar as customer_id, epoch_us(tx_datetime) as event_us, tx_fraud = 1 as is_fraud, "
         "epoch_us(tx_datetime) + 7 * 86400000000 as label_known_us from raw"
     )
-    found = split_rows(connection, "payments", protocol={"name": "handbook"})
+    found = split_rows(connection, protocol={"name": "handbook"})
     counts = {
         name: (len(rows), sum(row["is_fraud"] for row in rows))
         for name in ("train", "test")
@@ -104,6 +123,39 @@ def test_labels_of_training_rows_were_known_when_the_test_began() -> None:
     assert all(row["label_known_us"] == known[row["transaction_id"]] for row in part(found, "train"))
     assert all(known[row["transaction_id"]] <= test_start_us for row in part(found, "train"))
     assert all(row["event_us"] >= test_start_us for row in part(found, "test"))
+
+
+def test_a_correction_that_came_later_changes_nothing() -> None:
+    rows = daily(40)
+    before = split(rows)
+    corrected_us = before.windows.as_of_us
+    assert corrected_us is not None
+    # Each label turns round after the present, and again after that.
+    turned = [
+        *((name, is_fraud, known_us, corrected_us + 1) for name, _, _, is_fraud, known_us in rows),
+        *((name, not is_fraud, corrected_us + 1, corrected_us + 2) for name, _, _, is_fraud, _ in rows),
+    ]
+    latest = [(*row[:4], corrected_us + 2) for row in rows]
+    after = split(latest, turned)
+    assert after.windows == before.windows
+    assert after.rows == before.rows
+
+
+def test_a_row_trains_with_the_label_that_stood_when_the_test_began() -> None:
+    rows = daily(40)
+    test_start_us = split(rows).windows.test_start_us
+    corrected = {"t00003": test_start_us, "t00013": test_start_us + 1, "t00023": test_start_us - 1}
+    known = {row[0]: row[4] for row in rows}
+    superseded = [(name, True, known[name], at_us) for name, at_us in corrected.items()]
+    cleared = [(*row[:3], False, corrected[row[0]]) if row[0] in corrected else row for row in rows]
+    trained = {row["transaction_id"]: row for row in part(split(cleared, superseded), "train")}
+    assert {name: trained[name]["is_fraud"] for name in corrected} == {
+        "t00003": False,
+        "t00013": True,
+        "t00023": False,
+    }
+    assert trained["t00013"]["label_known_us"] == known["t00013"]
+    assert trained["t00003"]["label_known_us"] == test_start_us
 
 
 def test_the_latest_split_ends_where_labels_stop_being_known() -> None:
@@ -200,6 +252,17 @@ def test_a_customer_is_dropped_from_the_day_after_the_fraud_became_known(
     protocol = {"name": "handbook", "train_start": "2016-07-18"}
     assert rows[0][2] == 17_000 * DAY_US
     found = split(rows, protocol=protocol)
+    left = [row for row in part(found, "test") if row["transaction_id"].startswith("test-")]
+    assert len(left) == days_left
+
+
+@pytest.mark.parametrize(("cleared_day", "days_left"), [(13, 7), (14, 6), (16, 4), (18, 2)])
+def test_a_customer_is_back_the_day_after_the_fraud_was_cleared(cleared_day: int, days_left: int) -> None:
+    rows = handbook_world(on=0)
+    cleared_us = rows[0][2] + cleared_day * DAY_US
+    superseded = [(row[0], True, row[4], cleared_us) for row in rows if row[0] == "x0"]
+    rows = [(*row[:3], False, cleared_us) if row[0] == "x0" else row for row in rows]
+    found = split(rows, superseded, protocol={"name": "handbook", "train_start": "2016-07-18"})
     left = [row for row in part(found, "test") if row["transaction_id"].startswith("test-")]
     assert len(left) == days_left
 
