@@ -100,7 +100,7 @@ def open_published(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     Raises
     ------
     TrainingDataError
-        When there is none.
+        When there is none, or one that an earlier version built.
     """
     if not settings.published_file.exists():
         raise TrainingDataError("expected a published warehouse, found none: run `cbp build` first")
@@ -108,7 +108,14 @@ def open_published(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect(str(settings.published_file), read_only=True, config=limits) as connection:
         # The commands show their own.
         connection.execute("set enable_progress_bar = false")
-        yield connection
+        try:
+            yield connection
+        except duckdb.CatalogException as error:
+            lacking = str(error).splitlines()[0]
+            raise TrainingDataError(
+                f"expected a published warehouse of this version, got one without what is read ({lacking}):"
+                " run `cbp build` first"
+            ) from error
 
 
 def join_features(
