@@ -18,7 +18,7 @@ from bench.pairs import Pairs, run_rounds
 from bench.reporting import Row, write_report
 from warehouse.settings import Settings
 
-BASE = 0.125
+BASE = 1 / 16
 TIMES = (1, 2, 4, 8)
 SKEW_ROUNDS = 2  # A B B A
 COMMAND = "make bench NAME=growth"
@@ -27,7 +27,7 @@ BUSY = "one merchant with 20 % of all rows"
 
 
 def run() -> None:
-    """Build 1, 2, 4 and 8 eighths of the published size, two of them also with a busy merchant."""
+    """Build 1, 2, 4 and 8 sixteenths of the published size, four of them also with a busy merchant."""
     with tempfile.TemporaryDirectory() as folder:
         sizes, builds = [], []
         for times in TIMES:
@@ -35,7 +35,7 @@ def run() -> None:
             land_simulated(settings, times=times * BASE)
             builds.append(dbt_run(settings))
             sizes.append(_payments(settings))
-            if times == 2:
+            if times == 4:
                 skew = _skew(settings, Path(folder))
             shutil.rmtree(settings.home)
     rows = [

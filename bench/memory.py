@@ -16,7 +16,7 @@ COMMAND = "make bench NAME=memory"
 
 
 def run() -> None:
-    """Land eight times the published size and build it, profiles by batches of days."""
+    """Land eight times the published size and build it, profiles by slices of customers."""
     with tempfile.TemporaryDirectory() as folder:
         settings = open_home(Path(folder))
         data = land_simulated(settings, times=TIMES)

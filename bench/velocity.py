@@ -52,7 +52,7 @@ def run() -> None:
     with tempfile.TemporaryDirectory() as folder:
         settings = open_home(Path(folder) / "home")
         data = land_published_data(settings)
-        dbt_run(settings, "--select", f"+{MODEL}")
+        dbt_run(settings, "--select", f"+{MODEL}", "--exclude", MODEL, rendering="loops")
         payments = Path(folder) / "payments.parquet"
         features = _declared(settings)
         _write_payments(settings, payments, features)
