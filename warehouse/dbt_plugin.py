@@ -87,7 +87,8 @@ class Plugin(BasePlugin):
 
     def _publish_feature(self, relation: str, model: str, changed_from_us: int) -> str:
         """Show a model's rows as files in place of the old ones, which hold those before an instant."""
-        with self.connection.cursor() as cursor:
+        # What Parquet's writers hold is beyond DuckDB's limit.
+        with self.connection.cursor() as cursor, buffers_let_go(cursor):
             published = self.settings.features_dir / model
             return str(publish_files(cursor, relation, published, changed_from_us=changed_from_us))
 

@@ -81,7 +81,7 @@ def test_the_evaluation_has_folds_intervals_and_new_customers(evaluated: ModelRe
 def test_who_is_new_is_told_by_all_earlier_payments(settings: Settings) -> None:
     with open_published(settings) as connection:
         rows = connection.execute(
-            "select transaction_id, customer_id, event_us from marts.fct_transactions "
+            "select transaction_id, customer_id, event_us, label_known_us from marts.fct_transactions "
             "order by event_us, transaction_id"
         ).to_arrow_table()
     seen: dict[str, list[int]] = {}
