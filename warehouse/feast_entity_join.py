@@ -44,10 +44,11 @@ def features_as_of(
         before = fingerprints(files)
         # Rows are found, then fetched by number: right only if no build replaced the files in between.
         try:
+            source = _source_files(join, files)
             matched = _match(
-                entity_rows, join, config, files=files, time_column=time_column, by_created=by_created
+                entity_rows, source, join, config, time_column=time_column, by_created=by_created
             )
-            columns = take_columns(files, join.columns, matched)
+            columns = take_columns(source.files, source.row_counts, join.columns, matched)
         except (pa.ArrowException, duckdb.IOException, LookupError, OSError):
             if before and fingerprints(files) == before:
                 raise
@@ -59,22 +60,25 @@ def features_as_of(
     )
 
 
-def _match(
-    entity_rows: pa.Table,
-    join: ViewJoin,
-    config: RepoConfig,
-    *,
-    files: Sequence[Path],
-    time_column: str,
-    by_created: bool,
-) -> pa.ChunkedArray:
-    source = SourceFiles(
+def _source_files(join: ViewJoin, files: Sequence[Path]) -> SourceFiles:
+    return SourceFiles(
         files=tuple(files),
         row_counts=tuple(pq.read_metadata(file).num_rows for file in files),
         keys=join.keys,
         event_time=column_in_file(join.source, join.source.timestamp_field),
         created_time=column_in_file(join.source, join.source.created_timestamp_column or ""),
     )
+
+
+def _match(
+    entity_rows: pa.Table,
+    source: SourceFiles,
+    join: ViewJoin,
+    config: RepoConfig,
+    *,
+    time_column: str,
+    by_created: bool,
+) -> pa.ChunkedArray:
     with open_engine(config.offline_store.limits()) as connection:
         return match_rows(
             connection,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -72,13 +73,13 @@ def column_in_file(source: FileSource, name: str) -> str:
 
 
 def take_columns(
-    files: Sequence[Path], columns: dict[str, str], rows: pa.ChunkedArray
+    files: Sequence[Path], row_counts: Sequence[int], columns: dict[str, str], rows: pa.ChunkedArray
 ) -> list[tuple[str, pa.ChunkedArray]]:
     """Take columns by row number, a few at a time: the peak is the result and those few.
 
     Files that hold none of the rows aren't read.
     """
-    holding, indices = _files_that_hold(rows.combine_chunks(), files)
+    holding, indices = _files_that_hold(rows.combine_chunks(), files, np.array(row_counts))
     taken = []
     names = list(columns)
     for first in range(0, len(names), COLUMNS_AT_A_TIME):
@@ -88,14 +89,15 @@ def take_columns(
     return taken
 
 
-def _files_that_hold(rows: pa.Array, files: Sequence[Path]) -> tuple[list[Path], pa.Array]:
+def _files_that_hold(
+    rows: pa.Array, files: Sequence[Path], row_counts: npt.NDArray[np.int64]
+) -> tuple[list[Path], pa.Array]:
     """Choose the files, at least one, that hold some of the rows; number these over the chosen."""
-    counts = np.array([pq.read_metadata(file).num_rows for file in files])
-    places = np.searchsorted(np.cumsum(counts), rows.fill_null(0).to_numpy(), side="right")
+    places = np.searchsorted(np.cumsum(row_counts), rows.fill_null(0).to_numpy(), side="right")
     is_holding = np.isin(np.arange(len(files)), places[rows.is_valid().to_numpy(zero_copy_only=False)])
     if not is_holding.any():
         is_holding[0] = True
-    left_out = np.cumsum(np.where(is_holding, 0, counts))
+    left_out = np.cumsum(np.where(is_holding, 0, row_counts))
     holding = [file for file, holds in zip(files, is_holding, strict=True) if holds]
     # Of a null the place may be behind the last file.
     return holding, pc.subtract(rows, left_out.take(places, mode="clip"))

@@ -170,7 +170,8 @@ def _send_batch(
 ) -> None:
     requests = [*requests_from(batch)]
     at_us = now_us()
-    is_sent = is_scored & [is_acceptable(request, now_us=at_us) for request in requests]
+    is_sent = is_scored.copy()
+    is_sent[is_scored] = [is_acceptable(one, now_us=at_us) for one in compress(requests, is_scored)]
     if not is_sent.all():
         load(batch.filter(pa.array(~is_sent)))
         sent.loaded += int(np.count_nonzero(~is_scored))

@@ -38,9 +38,7 @@ def test_a_row_is_taken_from_the_file_that_holds_it(case: tuple[list[int], list[
     counts, rows = case
     with TemporaryDirectory() as folder:
         files = written(Path(folder), counts)
-        ((name, taken),) = take_columns(
-            files, {"value": "renamed"}, pa.chunked_array([pa.array(rows, pa.int64())])
-        )
+        ((name, taken),) = take_columns(files, counts, {"value": "renamed"}, numbers(rows))
     assert name == "renamed"
     assert taken.to_pylist() == rows
 
@@ -56,5 +54,9 @@ def test_files_that_hold_no_row_are_not_read(tmp_path: Path) -> None:
 
 
 def values_of(files: Sequence[Path], rows: Sequence[int | None]) -> list[int | None]:
-    ((_, values),) = take_columns(files, {"value": "value"}, pa.chunked_array([pa.array(rows, pa.int64())]))
+    ((_, values),) = take_columns(files, [3, 3, 3], {"value": "value"}, numbers(rows))
     return list(values.to_pylist())
+
+
+def numbers(rows: Sequence[int | None]) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array(rows, pa.int64())])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ SUPERSEDED_SCHEMA = pa.schema(
 
 def world(
     rows: list[tuple[str, str | None, int, bool | None, int | None]],
-    superseded: list[tuple[str, bool, int, int]] = [],  # noqa: B006 - nobody changes it
+    superseded: Sequence[tuple[str, bool, int, int]] = (),
 ) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
     connection.execute("create schema marts")
@@ -68,7 +69,7 @@ def daily(
     return rows
 
 
-def split(rows: list[Any], superseded: list[Any] = [], **options: Any) -> Split:  # noqa: B006 - as above
+def split(rows: list[Any], superseded: Sequence[Any] = (), **options: Any) -> Split:
     return split_rows(world(rows, superseded), **{"protocol": LATEST, **options})
 
 
