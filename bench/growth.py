@@ -83,7 +83,7 @@ def _skew(even: Settings, folder: Path) -> list[Row]:
     """Give a fifth of the payments to one merchant: all models, and of them velocity; velocity by windows."""
     busy = open_home(folder / "busy")
     merchant = "case when hash(transaction_id) % 5 = 0 then 'busy' else merchant_id end"
-    land_part(even, busy, "busy", "true", merchant=merchant)
+    land_part(even, busy, "busy", renamed={"merchant_id": merchant})
     whole = _skew_rounds(even, busy)
     by_windows = _skew_rounds(even, busy, "--select", VELOCITY, rendering="windows")
     shutil.rmtree(busy.home)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import duckdb
 
@@ -19,6 +21,7 @@ from warehouse.settings import PROJECT_ROOT, Settings
 
 HANDBOOK = PROJECT_ROOT.parent / "shared" / "data" / "handbook_transactions.parquet"
 CUSTOMERS, MERCHANTS, DAYS = 5_000, 10_000, 183
+_IDS = ("transaction_id", "customer_id", "merchant_id")
 _BIN = Path(sys.executable).parent
 
 
@@ -87,11 +90,26 @@ def simulated_home(folder: Path, *, customers: int, days: int) -> Settings:
     return settings
 
 
+def land_copies(settings: Settings, *, copies: int) -> dict[str, object]:
+    """Land simulated payments of the published size, so many copies of them, each with ids of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        once = open_home(Path(folder))
+        data = land_simulated(once)
+        for copy in range(copies):
+            land_part(once, settings, f"copy-{copy}", renamed={name: f"'{copy}-' || {name}" for name in _IDS})
+    return data | {"copies": copies}
+
+
 def land_part(
-    whole: Settings, settings: Settings, name: str, condition: str, *, merchant: str = "merchant_id"
+    whole: Settings,
+    settings: Settings,
+    name: str,
+    condition: str = "true",
+    *,
+    renamed: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Land those of another home's payments that meet a condition, with labels; `merchant` may rename."""
-    publish_batch(settings, name, write=lambda folder: _write_part(whole, folder, condition, merchant))
+    """Land those of another home's payments that meet a condition, with labels; SQL by column may rename."""
+    publish_batch(settings, name, write=lambda folder: _write_part(whole, folder, condition, renamed))
 
 
 def dbt_run(
@@ -123,12 +141,16 @@ def _cbp(settings: Settings, *arguments: str) -> None:
     run_program([str(_BIN / "cbp"), *arguments], {"CBP_HOME": str(settings.home)})
 
 
-def _write_part(whole: Settings, folder: Path, condition: str, merchant: str) -> None:
+def _write_part(whole: Settings, folder: Path, condition: str, renamed: Mapping[str, str]) -> None:
     batches = list_batches(whole)
     payments = ", ".join(f"'{batch.transactions_path}'" for batch in batches)
     labels = ", ".join(f"'{batch.labels_path}'" for batch in batches)
-    columns = f"* replace ({merchant} as merchant_id)"
-    chosen = f"select {columns} from read_parquet([{payments}]) where {condition}"  # noqa: S608 - all of it ours
-    known = f"select * from read_parquet([{labels}]) semi join ({chosen}) using (transaction_id)"  # noqa: S608
-    for file, sql in ((TRANSACTIONS_FILE, chosen), (LABELS_FILE, known)):
-        duckdb.execute(f"copy ({sql}) to '{folder / file}' (format parquet, compression zstd)")
+    chosen = f"from read_parquet([{payments}]) where {condition}"
+    known = f"from read_parquet([{labels}]) semi join (select transaction_id {chosen}) using (transaction_id)"
+    of_label = {name: sql for name, sql in renamed.items() if name == "transaction_id"}
+    for file, rows, columns in ((TRANSACTIONS_FILE, chosen, renamed), (LABELS_FILE, known, of_label)):
+        names = ", ".join(f"{sql} as {name}" for name, sql in columns.items())
+        replaced = f" replace ({names})" if names else ""
+        duckdb.execute(
+            f"copy (select *{replaced} {rows}) to '{folder / file}' (format parquet, compression zstd)"
+        )

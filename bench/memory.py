@@ -5,11 +5,11 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from bench.histories import dbt_run, land_simulated, open_home, query
+from bench.histories import dbt_run, land_copies, open_home, query
 from bench.measuring import describe_versions
 from bench.reporting import Row, write_report
 
-TIMES = 8
+COPIES = 8
 MEMORY_LIMIT = "1GB"
 LARGEST_BYTES = 2e9
 COMMAND = "make bench NAME=memory"
@@ -19,7 +19,7 @@ def run() -> None:
     """Land eight times the published size and build it, profiles by slices of customers."""
     with tempfile.TemporaryDirectory() as folder:
         settings = open_home(Path(folder))
-        data = land_simulated(settings, times=TIMES)
+        data = land_copies(settings, copies=COPIES)
         built = dbt_run(settings, environment={"CBP_MEMORY_LIMIT": MEMORY_LIMIT})
         ((payments,),) = query(settings, "select count(*) from intermediate.int_transactions__deduped")
     peak = built.run.peak_bytes
