@@ -181,6 +181,15 @@ def is_acceptable(transaction: Mapping[str, Any], *, now_us: int) -> bool:
         return False
 
 
+def is_acceptable_label(label: Mapping[str, Any], *, now_us: int) -> bool:
+    """Say whether ``POST /labels`` takes a label, as far as its fields and its time tell."""
+    try:
+        time_us = LabelBody.model_validate(label).time_us()
+    except ValidationError:
+        return False
+    return time_us is None or not _is_ahead(time_us, now_us)
+
+
 def parse_labels(body: bytes, *, max_batch: int, now_us: int) -> LabelsBody:
     """Parse and check the body of ``POST /labels``.
 

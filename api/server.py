@@ -33,6 +33,7 @@ def serve(
     workers: int = 1,
     certificate: Path | None = None,
     key: Path | None = None,
+    parent: int | None = None,
 ) -> None:
     """Serve until a signal ends it; requests in flight are finished, audit records shipped.
 
@@ -46,6 +47,8 @@ def serve(
         Processes.
     certificate, key : Path, optional
         TLS certificate and key (PEM); needed for callers on other machines.
+    parent : int, optional
+        Process that started this one: the server ends with it, however that one ends.
 
     Raises
     ------
@@ -69,6 +72,8 @@ def serve(
         workers_kill_timeout=_STOP_SECONDS,
         log_access=False,
     )
+    if parent is not None:
+        _watch(parent)
     server.on_shutdown(partial(_ship_what_is_left, settings))
     server.serve(target_loader=partial(_load, settings), wrap_loader=False)
 
@@ -76,12 +81,16 @@ def serve(
 def _load(settings: ApiSettings) -> Flask:
     """Make a worker's application; runs in the worker."""
     configure_logging()
-    threading.Thread(target=_end_with, args=(os.getppid(),), name="parent-watch", daemon=True).start()
+    _watch(os.getppid())
     return create_app(settings)
 
 
+def _watch(parent: int) -> None:
+    """End this process when the one that started it was killed: it would keep the port for ever."""
+    threading.Thread(target=_end_with, args=(parent,), name="parent-watch", daemon=True).start()
+
+
 def _end_with(parent: int) -> None:
-    """End this worker when the server that started it was killed: it would keep the port for ever."""
     while os.getppid() == parent:
         time.sleep(_WATCH_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -49,8 +49,9 @@ def run_rounds(runs: Mapping[str, Callable[[], _Run]], *, count: int) -> dict[st
     """Run each `count` times, in reverse order in every other round; what takes over a minute runs once."""
     results: dict[str, list[_Run]] = {name: [] for name in runs}
     long = set()
+    names = list(runs)
     for number in range(count):
-        for name in reversed(runs) if number % 2 else runs:
+        for name in names[::-1] if number % 2 else names:
             if name in long:
                 continue
             started = time.monotonic()

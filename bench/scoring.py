@@ -86,7 +86,7 @@ def _sides(scorer: Any, X: Float32Matrix, fraud: npt.NDArray[np.bool_]) -> tuple
     """Fit a scorer; return what a bundle scores with, and the object that was trained."""
     scorer.fit(X, fraud)
     model = scorer.export()
-    trained = getattr(scorer, "model_", None)
+    trained: Any = getattr(scorer, "model_", None)
     if hasattr(trained, "set_params"):
         trained.set_params(n_jobs=1)
     return load_runtime(model.kind, model.files).run, scorer._trained_risk
@@ -164,6 +164,8 @@ def _rate(metric: str, work: Callable[[], int], goal: str) -> Row:
 def _publish(folder: Path, pipeline: HybridFraudPipeline, X: Float32Matrix, asked: Float32Matrix) -> Path:
     scores = pipeline.risk_score(asked)
     anomaly = pipeline.anomaly_score(asked)
+    if anomaly is None:
+        raise RuntimeError("expected a pipeline with a detector")
     names = _names()
     reference = measure([*names, FRAUD_PROBABILITY, ANOMALY_SCORE], np.column_stack([asked, scores, anomaly]))
     review = threshold_for_budget(scores, days=1, alerts_per_day=ALERTS)

@@ -42,7 +42,7 @@ def in_polars(payments: str, written: str, features: Sequence[LiveFeature]) -> N
 
     def aggregate(feature: LiveFeature) -> pl.Expr:
         column = pl.col(feature.column)
-        expression = {
+        expressions: dict[str, Callable[[], pl.Expr]] = {
             "count": lambda: pl.len().cast(pl.Int64),
             "sum": lambda: pl.when(pl.len() > 0).then(column.sum()),
             "mean": column.mean,
@@ -50,8 +50,8 @@ def in_polars(payments: str, written: str, features: Sequence[LiveFeature]) -> N
             "stddev": lambda: column.std(ddof=0),
             "distinct": lambda: (column.drop_nulls() if feature.column in gaps else column).n_unique(),
             "since_last": lambda: pl.col("event_us").max(),
-        }[feature.operation]()
-        return expression.alias(feature.name)
+        }
+        return expressions[feature.operation]().alias(feature.name)
 
     texts = sorted({key for feature in features for key in feature.keys})
     rows = (
@@ -87,7 +87,8 @@ def in_pandas(payments: str, written: str, features: Sequence[LiveFeature]) -> N
     @njit(cache=True)
     def different(values: Any) -> int:
         ordered = np.sort(values[~np.isnan(values)])
-        return (1 if len(ordered) else 0) + np.sum(ordered[1:] != ordered[:-1])
+        changes: int = np.sum(ordered[1:] != ordered[:-1])
+        return (1 if len(ordered) else 0) + changes
 
     def rolled(grouped: Any, feature: LiveFeature) -> Any:
         def window(least: int = 1) -> Any:

@@ -92,7 +92,7 @@ def build(settings: Settings, as_of_us: int | None, full_refresh: bool) -> None:
 
 
 @click.command()
-@time_option("--until", "Serve the profiles that count at this instant; by default now")
+@time_option("--until", "Load the rows that count by this instant, newer ones stay; by default now")
 @click.pass_obj
 def materialize(settings: Settings, until_us: int | None) -> None:
     """Register the features, load profiles into the online store and history into the live store.

@@ -20,7 +20,8 @@ def _training_options(command: _Command) -> _Command:
     for option in (
         click.option("--seed", default=0, show_default=True, help="Same seed, same hashes."),
         time_option(
-            "--as-of", "Only labels known by this instant train; by default the last transaction's time"
+            "--as-of",
+            "Only labels known by this instant exist; by default the last transaction's time, or no limit",
         ),
         click.option(
             "--history-days", type=click.IntRange(1), help="Days that train, instead of the protocol's."

@@ -136,7 +136,7 @@ def cluster(
     as_of_us: int | None,
     seed: int,
 ) -> None:
-    """Find segments of customers, name them, and write them back; the next build serves them as features.
+    """Find segments of customers, name them, and write them back: `cbp build` makes features of them.
 
     Example: cbp cluster --method hierarchical --projection umap
     """
@@ -163,7 +163,7 @@ def cluster(
     console.print(table)
     console.print(
         f"fitted as of {instant(result.fitted_us)}, assigned {len(result.times)} times, last "
-        f"{instant(result.times[-1])}: run `cbp build` to serve them"
+        f"{instant(result.times[-1])}: run `cbp build` and `cbp materialize` to serve them"
     )
     if result.report_dir is not None:
         console.print(f"report {result.report_dir / 'report.html'}")

@@ -19,7 +19,10 @@ from cbp.terminal import console, instant, watching
 @click.option("--workers", default=1, show_default=True, help="Processes.")
 @click.option("--cert", type=click.Path(path_type=Path, exists=True), help="TLS certificate (PEM).")
 @click.option("--key", type=click.Path(path_type=Path, exists=True), help="TLS key (PEM).")
-def serve(host: str, port: int, workers: int, cert: Path | None, key: Path | None) -> None:
+@click.option("--parent", type=int, hidden=True, help="Process to end with.")
+def serve(
+    host: str, port: int, workers: int, cert: Path | None, key: Path | None, parent: int | None
+) -> None:
     """Serve the API. Secrets come from the environment or the file .env.
 
     Example: cbp serve --port 8000 --workers 2
@@ -28,7 +31,7 @@ def serve(host: str, port: int, workers: int, cert: Path | None, key: Path | Non
     from api.settings import ApiSettings
 
     settings = ApiSettings.from_environment()
-    run(settings, host=host, port=port, workers=workers, certificate=cert, key=key)
+    run(settings, host=host, port=port, workers=workers, certificate=cert, key=key, parent=parent)
 
 
 @click.group()
@@ -55,7 +58,7 @@ def apikeys() -> None:
 
 @apikeys.command("create")
 @click.argument("name")
-@click.option("--role", default="scorer", show_default=True, help="What the client may do.")
+@click.option("--role", default="scorer", show_default=True, help="scorer, analyst or label_source.")
 def apikeys_create(name: str, role: str) -> None:
     """Create a client called NAME and print its API key, once.
 

@@ -351,7 +351,8 @@ def _described(spec: FeatureSpec, value: Number, row: Row, typical: float | None
 
 
 def _title(spec: FeatureSpec, *, is_lower: bool = False) -> str:
-    text = spec.description.strip().removesuffix(".") or spec.name.replace("_", " ")
+    meaning, *_ = spec.description.split(";")  # what follows says when it is null
+    text = meaning.strip().removesuffix(".") or spec.name.replace("_", " ")
     first = text[0].lower() if is_lower else text[0].upper()
     return first + text[1:]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import duckdb
 
@@ -12,6 +13,12 @@ from warehouse.live_horizon import live_horizon_us
 from warehouse.live_store import LiveStore
 from warehouse.live_transfer import ALLOWED_LATENESS_US, DECISION_RETENTION_US
 from warehouse.settings import Settings
+
+
+def live_windows_since(settings: Settings, *, now_us: int, known_before_us: int | None = None) -> int:
+    """Return from when on `backfill_live_windows` copies what happened, UTC microseconds."""
+    with _open_published(settings) as connection:
+        return _since(connection, settings, now_us=now_us, known_before_us=known_before_us)
 
 
 def backfill_live_windows(
@@ -47,23 +54,12 @@ def backfill_live_windows(
     BuildError
         When nothing has been published yet, or the live SQL is not compiled.
     """
-    if not settings.published_file.is_file():
-        raise BuildError(
-            f"there is no published warehouse at {settings.published_file}: run `cbp build` first"
-        )
-    memory_us = live_horizon_us(settings) + ALLOWED_LATENESS_US
-    latest_us = now_us + MAX_AHEAD_US
     columns = ", ".join(name for name in TRANSACTION_SCHEMA.names if name != "source_order")
-    with duckdb.connect(str(settings.published_file), read_only=True) as connection:
-        known = "$before is null or ingested_us < $before"
-        (since_us,) = connection.execute(
-            f"select coalesce(max(event_us), $latest) - $memory from marts.fct_transactions "  # noqa: S608 - ours
-            f"where ({known}) and event_us <= $latest",
-            {"before": known_before_us, "memory": memory_us, "latest": latest_us},
-        ).fetchall()[0]
+    with _open_published(settings) as connection:
+        since_us = _since(connection, settings, now_us=now_us, known_before_us=known_before_us)
         recent = connection.execute(
             f"select {columns} from marts.fct_transactions "  # noqa: S608 - our own schema
-            f"where ({known}) and event_us >= $since",
+            f"where {_KNOWN} and event_us >= $since",
             {"before": known_before_us, "since": since_us},
         ).to_arrow_table()
         reports = connection.execute(
@@ -76,12 +72,42 @@ def backfill_live_windows(
         store.create_tables()
         added = store.backfill(recent, progress=progress)
         store.backfill_reports(reports)
-        newest_us = store.newest_event_us(until_us=latest_us)
+        newest_us = store.newest_event_us(until_us=now_us + MAX_AHEAD_US)
         if newest_us is not None:
             store.prune(
-                newest_us - memory_us,
+                newest_us - _memory_us(settings),
                 decided_before_us=now_us - DECISION_RETENTION_US,
             )
         return added
     finally:
         store.close()
+
+
+_KNOWN: Final = "($before is null or ingested_us < $before)"
+
+
+def _since(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, *, now_us: int, known_before_us: int | None
+) -> int:
+    ((since_us,),) = connection.execute(
+        f"select coalesce(max(event_us), $latest) - $memory from marts.fct_transactions "  # noqa: S608 - ours
+        f"where {_KNOWN} and event_us <= $latest",
+        {
+            "before": known_before_us,
+            "memory": _memory_us(settings),
+            "latest": now_us + MAX_AHEAD_US,
+        },
+    ).fetchall()
+    return int(since_us)
+
+
+def _memory_us(settings: Settings) -> int:
+    return live_horizon_us(settings) + ALLOWED_LATENESS_US
+
+
+def _open_published(settings: Settings) -> duckdb.DuckDBPyConnection:
+    if not settings.published_file.is_file():
+        raise BuildError(
+            f"there is no published warehouse at {settings.published_file}: run `cbp build` first"
+        )
+    return duckdb.connect(str(settings.published_file), read_only=True)

@@ -16,7 +16,7 @@ from warehouse.live_arrivals import take_arrivals
 from warehouse.live_engine import LiveEngine
 from warehouse.live_events import attributes_json
 from warehouse.live_reports import prune_reports
-from warehouse.live_schema import Head, decisions, events, heads
+from warehouse.live_schema import Head, claims, decisions, events, heads
 from warehouse.microseconds import DAY_US
 
 SOURCE_WAREHOUSE: Final = "warehouse"
@@ -117,6 +117,10 @@ def prune(engine: LiveEngine, horizon_us: int, *, decided_before_us: int | None)
         deleted_events = connection.execute(
             delete(events).where(and_(events.c.event_us < horizon_us, is_landed))
         ).rowcount
+        # Of a claim that nobody decided there is nothing left to take over.
+        connection.execute(
+            delete(claims).where(claims.c.transaction_id.not_in(select(events.c.transaction_id)))
+        )
         prune_reports(connection, horizon_us)
         if decided_before_us is not None:
             deleted_decisions = connection.execute(

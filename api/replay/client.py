@@ -14,6 +14,7 @@ from warehouse.canonical import ATTRIBUTE_FIELDS, PLAIN_FIELDS
 from warehouse.errors import OperationError
 
 _LABELS_PER_REQUEST: Final = 1_000
+_RETRY_SECONDS: Final = 1.0
 
 
 class ScoringClient:
@@ -68,14 +69,28 @@ class ScoringClient:
             self._answer("/labels", {"labels": list(labels[start : start + _LABELS_PER_REQUEST])})
 
     def _answer(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        response = self._http.post(path, json=body)
+        response = self._post(path, body)
         if response.status_code == httpx.codes.UNAUTHORIZED and path != "/token":
             self._renew_token()
-            response = self._http.post(path, json=body)
+            response = self._post(path, body)
         if response.status_code != httpx.codes.OK:
             raise OperationError(f"POST {path}: expected 200, got {response.status_code}: {response.text}")
         answer: dict[str, Any] = response.json()
         return answer
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
+        """Send a request; once more where a worker died over it: what was decided is answered the same."""
+        try:
+            return self._http.post(path, json=body)
+        except httpx.TransportError:
+            time.sleep(_RETRY_SECONDS)
+        try:
+            return self._http.post(path, json=body)
+        except httpx.TransportError as error:
+            raise OperationError(
+                f"POST {path}: the server doesn't answer ({type(error).__name__}: {error}); its log is "
+                "logs/server.log in the home that it serves"
+            ) from error
 
     def _renew_token(self) -> None:
         token = self._answer("/token", {"api_key": self._api_key})["access_token"]

@@ -19,7 +19,7 @@ from ml.features import FRAUD_SCORING, open_store, training_frame, with_derived
 from ml.online_features import service_views
 from warehouse.settings import Settings
 
-MOST_DIFFERENCES: Final = 1_000_000
+MOST_DIFFERENCES: Final = 5_000_000
 """Differences that are kept one by one; more are only counted."""
 
 DIFFERENCE_SCHEMA: Final = pa.schema(
@@ -90,8 +90,8 @@ class Comparison:
         columns = [
             ids.take(rows),
             [name] * len(rows),
-            [_text(used[row].as_py()) for row in rows],
-            [_text(computed[row].as_py()) for row in rows],
+            [text_of(used[row].as_py()) for row in rows],
+            [text_of(computed[row].as_py()) for row in rows],
         ]
         self.kept.append(pa.table(columns, schema=DIFFERENCE_SCHEMA))
 
@@ -218,7 +218,8 @@ def _places(among: pa.ChunkedArray, ids: pa.Array) -> pa.Array:
     return pa.array([places[name] for name in ids.to_pylist()], pa.int64())
 
 
-def _text(value: Any) -> str | None:
+def text_of(value: Any) -> str | None:
+    """Return a value as differences hold it: every bit of it, in words."""
     return None if value is None else repr(value)
 
 

@@ -3,9 +3,10 @@
 The warehouse computes over all rows, a decision over those that had arrived. A value may differ only when a
 row came late: after the decision, and within its window (live features); or so late that a report of it in
 the window found no payment to be about, or came after the decision; or when the decision's own
-transaction came late, so that a newer snapshot was online already (profiles and risk), or later than allowed,
-so that the live store had forgotten part of its windows. A derived feature may differ when a value differs
-that it is derived from.
+transaction came late, so that a newer snapshot was online already (profiles and risk), or so late that its
+windows reach back to before what the live store was given; or early, dated after an instant at which newer
+snapshots begin to count and sent before it. A live value may differ only to what the oracle finds over all
+rows. A derived feature may differ when a value differs that it is derived from.
 """
 
 from __future__ import annotations
@@ -20,11 +21,30 @@ import duckdb
 import pyarrow as pa
 
 from api.replay.comparison import Comparison
+from api.replay.oracle import agreeing
+from warehouse.canonical import MAX_AHEAD_US
 from warehouse.declarations import LiveFeature
-from warehouse.live_transfer import ALLOWED_LATENESS_US
-from warehouse.settings import Settings
 
 _REPORTED: Final = ("reported_merchant_id",)
+
+
+@dataclass(frozen=True)
+class Course:
+    """The instants of a replay, UTC microseconds.
+
+    Parameters
+    ----------
+    from_us : int
+        What became known from then on was sent.
+    since_us : int
+        The live store was given what happened from then on.
+    due_us : sequence of int
+        When snapshots were materialized, before what became known from then on was sent.
+    """
+
+    from_us: int
+    since_us: int
+    due_us: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -34,9 +54,9 @@ class Explanation:
     Parameters
     ----------
     late : pyarrow.Table
-        One row per late row: arrival_seq, transaction_id, customer_id, merchant_id, event_us, known_us (when
-        it became known), behind_us (how much later the latest event was that had arrived), values_changed
-        (differences that it is named for).
+        One row per late or early row: arrival_seq, transaction_id, customer_id, merchant_id, event_us,
+        known_us (when it became known), behind_us (how much later the latest event was that had arrived),
+        values_changed (differences that it is named for).
     explained : int
         Differences that a listed row explains.
     unexplained : int
@@ -57,8 +77,9 @@ def explain(
     arrived: pa.Table,
     known: pa.Table,
     *,
+    everything: pa.Table,
+    course: Course,
     live: Sequence[LiveFeature],
-    reports: pa.Table,
     derived: Collection[str],
     views: Mapping[str, str],
 ) -> Explanation:
@@ -74,10 +95,11 @@ def explain(
         Everything that arrived in the live store, in order (`api.replay.oracle.arrived_events`).
     known : pyarrow.Table
         transaction_id and ingested_us of the replayed transactions: when each became known.
+    everything : pyarrow.Table
+        What the warehouse computed over (`api.replay.oracle.warehouse_events`).
+    course : Course
     live : sequence of LiveFeature
         The declared ones.
-    reports : pyarrow.Table
-        transaction_id, merchant_id and known_us of all fraud reports of the warehouse.
     derived : collection of str
         Names of the derived features.
     views : mapping of str to str
@@ -86,27 +108,27 @@ def explain(
     with duckdb.connect() as connection:
         connection.register("arrived_rows", arrived)
         connection.register("known_rows", known)
-        connection.register("report_rows", reports)
-        connection.register("difference_rows", comparison.differences())
+        connection.register("all_rows", everything)
+        differences = comparison.differences()
+        connection.register("difference_rows", differences)
         connection.register("view_rows", pa.table({"feature": list(views), "view": list(views.values())}))
+        connection.register("due", pa.table({"at_us": pa.array(course.due_us, pa.int64())}))
         connection.execute(_EVENTS)
-        connection.execute(_LATE)
+        connection.execute(_LATE, {"from_us": course.from_us, "ahead_us": MAX_AHEAD_US})
         connection.execute(_DIFFERENCES, [str(used)])
         differing = [feature for feature in live if feature.name in comparison.by_feature]
-        for keys, of_entity in groupby(sorted(differing, key=_keys), key=_keys):
-            some = list(of_entity)
-            connection.execute(_explain_reports(some) if keys == _REPORTED else _explain_live(keys, some))
-        names = [feature.name for feature in live]
-        connection.execute(_EXPLAIN_TOO_LATE, {"allowed_us": ALLOWED_LATENESS_US, "live": names})
+        if differing:
+            for keys, of_entity in groupby(sorted(differing, key=_keys), key=_keys):
+                some = list(of_entity)
+                connection.execute(_explain_reports(some) if keys == _REPORTED else _explain_live(keys, some))
+            connection.execute(_explain_forgotten(differing), {"since_us": course.since_us})
+            longest_us = max(feature.window_us for feature in live)
+            connection.register("agreed", agreeing(differences, everything, differing, longest_us=longest_us))
+            connection.execute(_ONLY_AGREED, {"live": [feature.name for feature in differing]})
         connection.execute(_EXPLAIN_AHEAD)
+        connection.execute(_EXPLAIN_EARLY)
         connection.execute(_EXPLAIN_DERIVED, {"derived": list(derived)})
         return _summary(connection, comparison)
-
-
-def fraud_reports(settings: Settings) -> pa.Table:
-    """Read the fraud reports of a home's published warehouse."""
-    with duckdb.connect(str(settings.published_file), read_only=True) as connection:
-        return connection.table("marts.fct_fraud_reports").to_arrow_table()
 
 
 _EVENTS: Final = """
@@ -117,14 +139,20 @@ left join known_rows using (transaction_id)
 """
 
 # Late: known after it happened, or after something that happened later, in whatever order rows were loaded.
-# Only what was sent can be late for a decision; the rest was there before, or came after all of it.
+# What is dated ahead of its own arrival makes nothing late. Only what was sent can be late for a decision:
+# the rest was there before, or came after all of it. Early: see the module.
 _LATE: Final = """
 create table late as
 select * exclude (order_us), newest_us - event_us as behind_us
 from (
     select
         *,
-        max(case when transaction_id is not null then event_us end) over (
+        max(
+            case
+                when transaction_id is not null and event_us <= coalesce(known_us, $from_us) + $ahead_us
+                    then event_us
+            end
+        ) over (
             order by order_us nulls first, arrival_seq rows between unbounded preceding and 1 preceding
         ) as newest_us
     from (
@@ -135,7 +163,9 @@ from (
         window in_order as (order by arrival_seq rows between unbounded preceding and current row)
     )
 )
-where known_us > event_us or (known_us is not null and newest_us > event_us)
+where known_us > event_us
+    or (known_us is not null and newest_us > event_us)
+    or exists (from due where at_us > known_us and at_us <= event_us)
 """
 
 _DIFFERENCES: Final = """
@@ -160,14 +190,23 @@ where
     and list_contains(differences.ahead, view_rows.view)
 """
 
-_EXPLAIN_TOO_LATE: Final = """
-update differences set cause = late.arrival_seq
-from late
+_EXPLAIN_EARLY: Final = """
+update differences set cause = differences.arrival_seq
+from view_rows
 where
     differences.cause is null
-    and late.arrival_seq = differences.arrival_seq
-    and late.behind_us > $allowed_us
-    and list_contains($live, feature)
+    and view_rows.feature = differences.feature
+    and exists (from due where at_us > differences.known_us and at_us <= differences.event_us)
+"""
+
+_ONLY_AGREED: Final = """
+update differences set cause = null
+where
+    list_contains($live, feature)
+    and not exists (
+        from agreed
+        where agreed.transaction_id = differences.transaction_id and agreed.feature = differences.feature
+    )
 """
 
 _EXPLAIN_DERIVED: Final = """
@@ -204,12 +243,15 @@ def _explain_reports(features: Sequence[LiveFeature]) -> str:
     return _name_late(
         features,
         f"""
-            inner join report_rows
-                on report_rows.merchant_id = differences.merchant_id
-                    and {_in_window("report_rows.known_us")}
-            inner join late on late.transaction_id = report_rows.transaction_id
+            inner join all_rows as report
+                on report.reported_merchant_id = differences.merchant_id
+                    and report.reported_id is not null
+                    and {_in_window("report.event_us")}
+            inner join late
+                on late.transaction_id = report.reported_id
+                    and late.known_us > differences.known_us
             left join events as told
-                on told.reported_id = report_rows.transaction_id and told.event_us = report_rows.known_us
+                on told.reported_id = report.reported_id and told.event_us = report.event_us
             where told.arrival_seq is null or told.arrival_seq > differences.arrival_seq
         """,
     )
@@ -219,15 +261,31 @@ def _in_window(instant: str) -> str:
     return f"({instant} < differences.event_us and {instant} >= differences.event_us - declared.window_us)"
 
 
+def _explain_forgotten(features: Sequence[LiveFeature]) -> str:
+    """Name the own row of a decision whose window reaches back to before what the live store was given."""
+    return f"""
+        update differences set cause = differences.arrival_seq
+        from {_declared(features)}
+        where
+            differences.cause is null
+            and declared.feature = differences.feature
+            and differences.event_us - declared.window_us < $since_us
+    """  # noqa: S608 - names and numbers of our own declarations
+
+
+def _declared(features: Sequence[LiveFeature]) -> str:
+    windows = ", ".join(f"('{feature.name}', {feature.window_us})" for feature in features)
+    return f"(values {windows}) as declared(feature, window_us)"
+
+
 def _name_late(features: Sequence[LiveFeature], joins: str) -> str:
     """Name for each difference of some features the first late row that joins find."""
-    windows = ", ".join(f"('{feature.name}', {feature.window_us})" for feature in features)
     return f"""
         update differences set cause = found.cause
         from (
             select differences.number, min(late.arrival_seq) as cause
             from differences
-            inner join (values {windows}) as declared(feature, window_us) using (feature)
+            inner join {_declared(features)} using (feature)
             {joins}
             group by differences.number
         ) as found

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import Connection, Table, select
 
-from api.replay.comparison import Comparison, groups_of
+from api.replay.comparison import Comparison, groups_of, text_of
 from api.replay.records import ARRIVAL, ID
 from warehouse.declarations import LiveFeature
 from warehouse.errors import OperationError
@@ -30,13 +30,18 @@ TOLERANCE: Final = 1e-5
 """Relative difference allowed for a distance or a speed."""
 
 _COLUMNS: Final = (
-    "arrival_seq", "transaction_id", "customer_id", "merchant_id", "category", "country", "event_us",
-    "amount_minor", "latitude_e6", "longitude_e6",
+    "arrival_seq", "transaction_id", "customer_id", "merchant_id", "category", "channel", "country",
+    "currency", "event_us", "amount_minor", "latitude_e6", "longitude_e6",
 )  # fmt: skip
 _REPORT_COLUMNS: Final = ("arrival_seq", "reported_merchant_id", "reported_id", "event_us", "paid_us")
 _INTEGERS: Final = ("arrival_seq", "event_us", "amount_minor", "latitude_e6", "longitude_e6", "paid_us")
 _ROWS_PER_FETCH: Final = 100_000
+_ROWS_PER_GROUP: Final = 20_000
 _APPROXIMATE: Final = ("last_km", "last_kmh")
+_ASKED: Final = (
+    "select arrival_seq, transaction_id from arrived semi join asked using (transaction_id) order by 1"
+)
+_HAD_ARRIVED: Final = "past.arrival_seq < now.arrival_seq"
 
 # `within` is the condition of the window, `column` what is aggregated; all sums are exact integers (law 2).
 _EXPRESSIONS: Final = {
@@ -105,6 +110,19 @@ def _read(connection: Connection, table: Table, names: Sequence[str]) -> pa.Tabl
     return pa.concat_tables([schema.empty_table(), *batches])
 
 
+def warehouse_events(home: Settings) -> pa.Table:
+    """Read all payments and fraud reports of a home's published warehouse, as `arrived_events` has them."""
+    payments = ", ".join(name for name in _COLUMNS if name != ARRIVAL)
+    with duckdb.connect(str(home.published_file), read_only=True) as connection:
+        return connection.execute(
+            f"select row_number() over () as {ARRIVAL}, * from ("  # noqa: S608 - columns of ours
+            f"select {payments}, merchant_id as reported_merchant_id from marts.fct_transactions "
+            "union all by name "
+            "select transaction_id as reported_id, merchant_id as reported_merchant_id, "
+            "known_us as event_us, event_us as paid_us from marts.fct_fraud_reports)"
+        ).to_arrow_table()
+
+
 def compare_with_oracle(used: Path, arrived: pa.Table, features: Sequence[LiveFeature]) -> Comparison:
     """Compare the live features that decisions used with the oracle's.
 
@@ -127,19 +145,79 @@ def compare_with_oracle(used: Path, arrived: pa.Table, features: Sequence[LiveFe
         raise OperationError(f"the replay's oracle has no {unknown}: write it in api/replay/oracle.py")
     comparison = Comparison()
     with duckdb.connect() as connection:
-        connection.execute(_KILOMETRES)
-        connection.execute("set preserve_insertion_order = false")
-        connection.register("arrived_rows", arrived)
-        # A report of a payment that was older than the longest window counts nowhere.
-        longest_us = max(feature.window_us for feature in features)
-        connection.execute(
-            "create table arrived as from arrived_rows "
-            "where paid_us is null or event_us - paid_us between 0 and ?",
-            [longest_us],
-        )
+        _load(connection, arrived, longest_us=max(feature.window_us for feature in features))
         for group in groups_of(used):
             _compare_group(connection, comparison, group, features)
     return comparison
+
+
+def agreeing(
+    differences: pa.Table, everything: pa.Table, features: Sequence[LiveFeature], *, longest_us: int
+) -> pa.Table:
+    """Choose the differences of which the computed value is the oracle's over everything, however it arrived.
+
+    Parameters
+    ----------
+    differences : pyarrow.Table
+        `api.replay.comparison.DIFFERENCE_SCHEMA`.
+    everything : pyarrow.Table
+        From `warehouse_events`.
+    features : sequence of LiveFeature
+        Whose differences are looked at.
+    longest_us : int
+        The longest declared window, microseconds.
+
+    Returns
+    -------
+    pyarrow.Table
+        Columns transaction_id and feature.
+    """
+    found = [differences.slice(0, 0).select([ID, "feature"])]
+    with duckdb.connect() as connection:
+        _load(connection, everything, longest_us=longest_us)
+        for keys, of_entity in groupby(sorted(features, key=_keys), key=_keys):
+            some = list(of_entity)
+            names = pa.array([feature.name for feature in some])
+            of_group = differences.filter(pc.is_in(differences["feature"], names))
+            ids = of_group[ID].unique()
+            for first in range(0, len(ids), _ROWS_PER_GROUP):
+                asked = ids.slice(first, _ROWS_PER_GROUP)
+                connection.register("asked", pa.table({ID: asked}))
+                known = connection.execute(_ASKED).to_arrow_table()
+                connection.register("decided", known)
+                values = connection.execute(_oracle_sql(keys, some, past="true")).to_arrow_table()
+                found += [_agreeing(of_group, one, known[ID], values[one.name]) for one in some]
+    return pa.concat_tables(found)
+
+
+def _agreeing(
+    differences: pa.Table, feature: LiveFeature, ids: pa.ChunkedArray, values: pa.ChunkedArray
+) -> pa.Table:
+    is_of_feature = pc.equal(differences["feature"], feature.name)
+    differences = differences.filter(pc.and_(is_of_feature, pc.is_in(differences[ID], ids)))
+    oracles = values.take(pc.index_in(differences[ID], ids)).to_pylist()
+    computed = differences["computed"].to_pylist()
+    is_same = [_is_said(text, value, feature) for text, value in zip(computed, oracles, strict=True)]
+    return differences.filter(pa.array(is_same, pa.bool_())).select([ID, "feature"])
+
+
+def _is_said(text: str | None, value: float | None, feature: LiveFeature) -> bool:
+    """Say whether a value is what a difference says in words; distances to within `TOLERANCE`."""
+    if text is None or value is None or feature.operation not in _APPROXIMATE:
+        return text == text_of(value)
+    return abs(float(text) - value) <= TOLERANCE * max(abs(value), 1.0)
+
+
+def _load(connection: duckdb.DuckDBPyConnection, arrived: pa.Table, *, longest_us: int) -> None:
+    connection.execute(_KILOMETRES)
+    connection.execute("set preserve_insertion_order = false")
+    connection.register("arrived_rows", arrived)
+    # A report of a payment that was older than the longest window counts nowhere.
+    connection.execute(
+        "create table arrived as from arrived_rows "
+        "where paid_us is null or event_us - paid_us between 0 and ?",
+        [longest_us],
+    )
 
 
 def _compare_group(
@@ -158,7 +236,7 @@ def _compare_group(
     declared = sorted((one for one in features if one.name in group.column_names), key=_keys)
     for keys, of_entity in groupby(declared, key=_keys):
         some = list(of_entity)
-        found = connection.execute(_oracle_sql(keys, some)).to_arrow_table()
+        found = connection.execute(_oracle_sql(keys, some, past=_HAD_ARRIVED)).to_arrow_table()
         for feature in some:
             ours = group[feature.name].combine_chunks()
             theirs = found[feature.name].combine_chunks().cast(ours.type)
@@ -170,7 +248,8 @@ def _keys(feature: LiveFeature) -> tuple[str, ...]:
     return feature.keys
 
 
-def _oracle_sql(keys: Sequence[str], features: Sequence[LiveFeature]) -> str:
+def _oracle_sql(keys: Sequence[str], features: Sequence[LiveFeature], *, past: str) -> str:
+    """Return SQL of some features of what is `decided`; `past` is the condition on what they see."""
     longest_us = max(feature.window_us for feature in features)
     same = " and ".join(f"past.{key} = now.{key}" for key in keys)
     values = ",\n".join(f"{_expression(feature)} as {feature.name}" for feature in features)
@@ -186,7 +265,7 @@ def _oracle_sql(keys: Sequence[str], features: Sequence[LiveFeature]) -> str:
                 on {same}
                     and past.event_us < now.now_us
                     and past.event_us >= now.now_us - {longest_us}
-                    and past.arrival_seq < now.arrival_seq
+                    and {past}
         )
         select arrival_seq, {values}
         from pairs

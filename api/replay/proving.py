@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from api.replay.comparison import Comparison, compare_derived, compare_with_warehouse, dbt_features
 from api.replay.homes import only_replay
-from api.replay.lateness import Explanation, explain, fraud_reports
-from api.replay.oracle import arrived_events, compare_with_oracle
+from api.replay.lateness import Explanation, explain
+from api.replay.oracle import arrived_events, compare_with_oracle, warehouse_events
 from api.replay.records import USED_FILE, Recorded, write_used
 from api.replay.replaying import Replayed, ReplayOptions, send_history
 from api.replay.sending import Progress
@@ -132,8 +132,9 @@ def prove(replayed: Replayed, *, stages: Stages) -> ReplayOutcome:
             used,
             arrived,
             known,
+            everything=warehouse_events(untouched),
+            course=replayed.course,
             live=declarations.live,
-            reports=fraud_reports(untouched),
             derived=dbt.derived,
             views=dbt.views,
         )

@@ -16,15 +16,18 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from api.clock import now_us
 from api.replay.client import ScoringClient
 from api.replay.freshness import FreshnessProbe
 from api.replay.homes import api_settings, create_client, fresh_home, replay_folder
+from api.replay.lateness import Course
 from api.replay.sending import Progress, Sent, daily_instants, send
 from api.replay.server import running_server
 from api.replay.stages import Stages
@@ -37,7 +40,8 @@ from ml.scoring import Bundle, Scorer
 from ml.training import train
 from warehouse.building import build
 from warehouse.declarations import read_declarations
-from warehouse.live_backfill import backfill_live_windows
+from warehouse.live_backfill import backfill_live_windows, live_windows_since
+from warehouse.live_labels import Label
 from warehouse.live_store import LiveStore
 from warehouse.settings import Settings
 
@@ -97,6 +101,7 @@ class Replayed:
     served : ApiSettings
         The home that served, with the keys of its audit log.
     stream : Stream
+    course : Course
     traffic : Traffic
     bundle : Bundle
         What scored.
@@ -106,6 +111,7 @@ class Replayed:
     untouched: Settings
     served: ApiSettings
     stream: Stream
+    course: Course
     traffic: Traffic
     bundle: Bundle
 
@@ -135,14 +141,23 @@ def send_history(
         _share_tables(untouched, served)
         features.apply(served)
         features.materialize(served, until_us=stream.from_us)
-        backfill_live_windows(served, now_us=now_us(), known_before_us=stream.from_us)
+        course = _fill_live_store(served, stream)
     with stages("choose a model"):
         bundle = _promote_model(settings, served, options)
     secrets = generate_keys()
     served_settings = api_settings(served, secrets)
     with stages("send"):
-        traffic = _serve(served_settings, secrets, stream, options, progress=progress)
-    return Replayed(folder, untouched, served_settings, stream, traffic, bundle)
+        traffic = _serve(served_settings, secrets, stream, options, due_us=course.due_us, progress=progress)
+    return Replayed(folder, untouched, served_settings, stream, course, traffic, bundle)
+
+
+def _fill_live_store(served: Settings, stream: Stream) -> Course:
+    """Give a home that is to serve what was known at the start, as of then."""
+    start_us = min(now_us(), stream.from_us)
+    since_us = live_windows_since(served, now_us=start_us, known_before_us=stream.from_us)
+    backfill_live_windows(served, now_us=start_us, known_before_us=stream.from_us)
+    lag_us = read_declarations().profile_lag_us
+    return Course(stream.from_us, since_us, daily_instants(stream, offset_us=lag_us))
 
 
 def _share_tables(built: Settings, served: Settings) -> None:
@@ -181,11 +196,11 @@ def _serve(
     stream: Stream,
     options: ReplayOptions,
     *,
+    due_us: Sequence[int],
     progress: Progress,
 ) -> Traffic:
     home = settings.home
     keys = {role: create_client(settings, role) for role in ("scorer", "label_source")}
-    lag_us = read_declarations().profile_lag_us
     with closing(LiveStore.open(home)) as store, running_server(home, secrets) as url:
         client, labeller = ScoringClient(url, keys["scorer"]), ScoringClient(url, keys["label_source"])
         sent = send(
@@ -193,7 +208,8 @@ def _serve(
             scorer=client,
             labeller=labeller,
             load=store.backfill,
-            due_us=daily_instants(stream, offset_us=lag_us),
+            load_labels=partial(_load_labels, store),
+            due_us=due_us,
             materialize=lambda at_us: features.materialize(home, until_us=at_us),
             share=options.sample,
             speed=options.speed,
@@ -205,3 +221,8 @@ def _serve(
         client.close()
         labeller.close()
     return Traffic(sent, latencies_ms, probe)
+
+
+def _load_labels(store: LiveStore, labels: Sequence[Mapping[str, Any]]) -> None:
+    """Put labels that the API takes from nobody into the live store."""
+    store.record_labels([Label(**label) for label in labels], source="replay", now_us=now_us())

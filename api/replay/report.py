@@ -67,6 +67,7 @@ def summarise(outcome: ReplayOutcome, options: ReplayOptions) -> dict[str, Any]:
         "loaded": sent.loaded,
         "refused": sent.refused,
         "reported": sent.reported,
+        "refused_labels": sent.refused_labels,
         "decisions": sent.decisions,
         "values": findings.final.values,
         "mismatched_values": outcome.mismatched,
@@ -102,7 +103,7 @@ def _write_page(report: ReplayReport, outcome: ReplayOutcome) -> None:
             ("of these not the same", content["mismatched_values"]),
             ("values compared with the warehouse", content["values"]),
             ("transactions missing", content["missing"]),
-            ("rows that came late", content["late"]),
+            ("rows that came late or early", content["late"]),
             ("values that differ from the warehouse's and a late row explains", content["explained"]),
             ("values that differ and none explains", content["unexplained"]),
             ("audit records, unbroken and complete", content["audit_records"]),
@@ -134,7 +135,7 @@ def _add_late_rows(page: HtmlPage, late: pa.Table, file: str) -> None:
     by_effect = late.sort_by([("values_changed", "descending"), ("arrival_seq", "ascending")])
     shown = by_effect.slice(0, _LATE_ROWS_SHOWN).to_pylist()
     page.table(
-        "Rows that came late",
+        "Rows that came late or early",
         ("transaction", "customer", "merchant", "happened (UTC)", "became known (UTC)", "values it explains"),
         [
             (

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
-from typing import Final
+from operator import not_
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from api.clock import now_us
 from api.replay.client import ScoringClient, requests_from
 from api.replay.reporting import ReportSchedule
 from api.replay.stream import Stream, in_sample
-from api.schemas import is_acceptable
+from api.schemas import is_acceptable, is_acceptable_label
 from warehouse.errors import OperationError
 from warehouse.microseconds import DAY_US
 
@@ -41,6 +42,8 @@ class Sent:
         Of a file, and such as the API takes from nobody: put into the live store as history too.
     reported : int
         Labels that say fraud, told right before the transactions that happened after them.
+    refused_labels : int
+        Others of them, such as the API takes from nobody: put into the live store.
     decisions : dict of str to int
         Decisions by kind.
     """
@@ -49,6 +52,7 @@ class Sent:
     loaded: int = 0
     refused: int = 0
     reported: int = 0
+    refused_labels: int = 0
     decisions: dict[str, int] = field(default_factory=dict)
 
 
@@ -98,6 +102,7 @@ def send(
     scorer: ScoringClient,
     labeller: ScoringClient,
     load: Callable[[pa.Table], object],
+    load_labels: Callable[[Sequence[Mapping[str, Any]]], object],
     due_us: Sequence[int],
     materialize: Callable[[int], object],
     share: float,
@@ -113,6 +118,8 @@ def send(
         Clients that may score, and that may tell labels with their time.
     load : callable
         Puts transactions outside the sample into the live store.
+    load_labels : callable
+        Puts labels there that the API takes from nobody.
     due_us : sequence of int
         Instants of the replayed time, rising.
     materialize : callable
@@ -135,8 +142,7 @@ def send(
         end = int(np.searchsorted(known_us, edge_us))
         for batch in _batches(known_us, first, end, pace, cut=reports.cut):
             for labels in reports.take(batch.start, batch.stop):
-                labeller.tell(labels)
-                sent.reported += len(labels)
+                _tell(labels, labeller=labeller, load=load_labels, sent=sent)
             _send_batch(transactions[batch], is_scored[batch], scorer=scorer, load=load, sent=sent)
             day = np.datetime64(int(known_us[batch.start]), "us").astype("datetime64[D]")
             progress(str(day), batch.stop, transactions.num_rows)
@@ -158,6 +164,22 @@ def _batches(
         stop = cut(first, min(due, end, first + TRANSACTIONS_PER_REQUEST))
         yield slice(first, stop)
         first = stop
+
+
+def _tell(
+    labels: Sequence[Mapping[str, Any]],
+    *,
+    labeller: ScoringClient,
+    load: Callable[[Sequence[Mapping[str, Any]]], object],
+    sent: Sent,
+) -> None:
+    at_us = now_us()
+    is_told = [is_acceptable_label(label, now_us=at_us) for label in labels]
+    labeller.tell([*compress(labels, is_told)])
+    if not all(is_told):
+        load([*compress(labels, map(not_, is_told))])
+    sent.reported += sum(is_told)
+    sent.refused_labels += len(is_told) - sum(is_told)
 
 
 def _send_batch(

@@ -38,7 +38,7 @@ def home_environment(settings: Settings, secrets: Mapping[str, str]) -> dict[str
 
 @contextmanager
 def running_server(settings: Settings, secrets: Mapping[str, str], *, workers: int = 1) -> Iterator[str]:
-    """Start ``cbp serve`` and wait until it is ready; yields its base URL.
+    """Start ``cbp serve`` and wait until it is ready; yields its base URL. It ends with this process.
 
     Raises
     ------
@@ -52,7 +52,11 @@ def running_server(settings: Settings, secrets: Mapping[str, str], *, workers: i
     program = str(Path(sys.executable).with_name("cbp"))
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - our own command
-            [program, "serve", "--port", str(port), "--workers", str(workers)],
+            [
+                program,
+                "serve",
+                *("--port", str(port), "--workers", str(workers), "--parent", str(os.getpid())),
+            ],
             env=home_environment(settings, secrets),
             stdout=output,
             stderr=subprocess.STDOUT,

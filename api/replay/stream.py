@@ -19,10 +19,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from api.clock import now_us
 from warehouse.canonical import (
     LABEL_SCHEMA,
     LABELS_FILE,
     LAST_OF_AN_INSTANT,
+    MAX_AHEAD_US,
     REPORT_FILE,
     TRANSACTION_SCHEMA,
     TRANSACTIONS_FILE,
@@ -80,7 +82,8 @@ def read_stream(settings: Settings, *, from_us: int, to_us: int | None) -> Strea
     from_us : int
         Where the replay begins.
     to_us : int, optional
-        Where it ends; by default at the end of the day on which the last transaction became known.
+        Where it ends; by default at the end of the day on which the last transaction became known that isn't
+        dated in the future.
 
     Raises
     ------
@@ -94,7 +97,10 @@ def read_stream(settings: Settings, *, from_us: int, to_us: int | None) -> Strea
         transactions = _first_landed(connection, folder)
         labels = _last_told(connection, folder, transactions)
     if to_us is None:
-        newest_us: int = pc.max(transactions["ingested_us"]).as_py() or 0
+        known_us = transactions["ingested_us"]
+        # A row dated in the future doesn't say where history ends.
+        known_us = known_us.filter(pc.less_equal(known_us, now_us() + MAX_AHEAD_US))
+        newest_us: int = pc.max(known_us).as_py() or 0
         to_us = (newest_us // DAY_US + 1) * DAY_US
     transactions = transactions.filter(pc.less(transactions["ingested_us"], to_us))
     stream = Stream(from_us, to_us, transactions, labels.filter(pc.less(labels["known_us"], to_us)))

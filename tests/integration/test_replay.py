@@ -58,10 +58,11 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     raw = folder / "payments.parquet"
     simulate(raw, customers=60, merchants=40, days=DAYS, seed=11, dirt=0.5)
     refused = tmp_path_factory.mktemp("files") / "refused.csv"
-    at = "2018-05-13T10:00:00Z"
+    at, known_us = "2018-05-13T10:00:00Z", FROM_US + 2 * DAY_US
     refused.write_text(
-        "transaction_id,customer_id,merchant_id,event_time,amount_minor,currency\n"
-        f"in small letters,customer-1,merchant-1,{at},100,eur\n"
+        "transaction_id,customer_id,merchant_id,event_time,amount_minor,currency,is_fraud,label_known_us\n"
+        f"in small letters,customer-1,merchant-1,{at},100,eur,,\n"
+        f"with\ta tab,customer-1,m00000,{at},100,EUR,1,{known_us}\n"
     )
     ingest(settings, [raw, refused])
     return settings
@@ -118,7 +119,7 @@ def test_every_value_is_proven_and_every_difference_is_a_late_rows(report: Repla
     assert found == report.content
     assert found["mismatched_values"] == found["missing"] == found["unexplained"] == 0
     assert found["scored"] > 200
-    assert found["refused"] == 1
+    assert (found["refused"], found["refused_labels"]) == (2, 1)
     assert found["reported"] > 0
     assert found["audit_records"] == found["scored"] + 2 * PROBES, "the probe's pairs have their records too"
     assert found["explained"] == found["differing_values"] > found["late"] > 0

@@ -151,6 +151,14 @@ def test_pruning_keeps_what_is_not_safe_in_the_warehouse(store: LiveStore) -> No
     assert store.prune(0, decided_before_us=START_US + 1) == (0, 3)
 
 
+def test_a_claim_that_nobody_decided_goes_with_its_payment(store: LiveStore) -> None:
+    old = pay("left", event_us=START_US - 40 * DAY_US)
+    claim(store, old)
+    store.mark_landed(events_through=1, labels_through=0)
+    assert store.prune(START_US - 37 * DAY_US) == (1, 0)
+    assert claim(store, old)[0].answer is None
+
+
 def test_an_empty_store_has_no_newest_event(store: LiveStore) -> None:
     assert store.newest_event_us(until_us=START_US) is None
     assert store.events_after(0).num_rows == 0

@@ -242,6 +242,18 @@ def book(*names: str) -> Phrasebook:
     return Phrasebook(specs, TYPICAL)
 
 
+def test_a_description_is_told_up_to_when_its_value_is_null() -> None:
+    spec = FeatureSpec(
+        name="merchant_amount_p99_7d",
+        dtype="double",
+        source="velocity",
+        family="merchant_amounts",
+        description="Largest usual amount at the merchant, in minor units; null for none.",
+    )
+    said = Phrasebook([spec], {}).say(spec.name, {"currency": "EUR", spec.name: 1_250})
+    assert said.text == "Largest usual amount at the merchant: 12.50 EUR"
+
+
 @pytest.mark.parametrize(("name", "value", "sentence"), SENTENCES)
 def test_a_sentence(name: str, value: float, sentence: str) -> None:
     assert book(name).say(name, {**ROW, name: value}).text == sentence

@@ -10,13 +10,21 @@ import pyarrow.parquet as pq
 import pytest
 
 from api.replay.comparison import Comparison
-from api.replay.lateness import Explanation, explain
+from api.replay.lateness import Course, Explanation, explain
+from warehouse.canonical import MAX_AHEAD_US
 from warehouse.declarations import LiveFeature
-from warehouse.live_transfer import ALLOWED_LATENESS_US
 
 HOUR_US = 3_600_000_000
 NOON_US = 1_000 * 24 * HOUR_US
 COUNT = LiveFeature("transaction_count_1h", ("customer_id",), "event_us", "count", HOUR_US)
+FROM_US = NOON_US - 12 * HOUR_US
+EVERYTHING = pa.schema(
+    [
+        *((name, pa.string()) for name in ("transaction_id", "customer_id", "merchant_id")),
+        *((name, pa.string()) for name in ("reported_merchant_id", "reported_id")),
+        *((name, pa.int64()) for name in ("event_us", "paid_us", "latitude_e6", "longitude_e6")),
+    ]
+)
 VIEWS = {"profile_mean": "profile", "risk": "merchant_risk"}
 REPORTED = LiveFeature(
     "merchant_fraud_distinct_1h", ("reported_merchant_id",), "reported_id", "distinct", HOUR_US
@@ -41,11 +49,19 @@ def explain_difference(
     arrivals: list[Arrival],
     *features: str,
     of: str = "decided",
+    computed: int = 1,
+    forgotten: tuple[int, ...] = (),
+    since_us: int = 0,
+    due_us: tuple[int, ...] = (),
     derived: tuple[str, ...] = (),
     told: tuple[tuple[int, str, int], ...] = (),
     reports: tuple[tuple[str, str, int], ...] = (),
 ) -> Explanation:
-    """Explain; `told`: reports as they arrived (place, payment, time), `reports`: the warehouse's."""
+    """Explain that the warehouse computed a value and a decision used 0.
+
+    `told`: reports as they arrived (place, payment, time), `reports`: the warehouse's. `forgotten`: times of
+    payments that the warehouse has alone.
+    """
     ids = [one.name for one in arrivals]
     arrived = pa.table(
         {
@@ -64,14 +80,18 @@ def explain_difference(
         }
     )
     arrived = pa.concat_tables([arrived, reported], promote_options="default")
-    final = pa.table(
-        {
-            name: pa.array([report[place] for report in reports], kind)
-            for place, (name, kind) in enumerate(
-                (("transaction_id", pa.string()), ("merchant_id", pa.string()), ("known_us", pa.int64()))
-            )
-        }
+    paid_us = {one.name: one.event_us for one in arrivals}
+    everything = pa.Table.from_pylist(
+        [payment_of(Arrival(f"forgotten-{number}", event_us)) for number, event_us in enumerate(forgotten)]
+        + [payment_of(one) for one in arrivals]
+        + [
+            {"reported_id": name, "reported_merchant_id": merchant}
+            | {"event_us": known_us, "paid_us": paid_us[name]}
+            for name, merchant, known_us in reports
+        ],
+        schema=EVERYTHING,
     )
+    everything = everything.append_column("arrival_seq", pa.array(range(len(everything))))
     known = pa.table(
         {"transaction_id": ids, "ingested_us": [one.known_us or one.event_us for one in arrivals]}
     )
@@ -80,9 +100,28 @@ def explain_difference(
     pq.write_table(pa.table({"transaction_id": ids, "ahead": ahead}), used)
     comparison = Comparison()
     for feature in features:
-        comparison.add(pa.array([of]), feature, pa.array([0]), pa.array([1]))
-    live = [COUNT, MERCHANT, REPORTED]
-    return explain(comparison, used, arrived, known, live=live, reports=final, derived=derived, views=VIEWS)
+        comparison.add(pa.array([of]), feature, pa.array([0]), pa.array([computed]))
+    return explain(
+        comparison,
+        used,
+        arrived,
+        known,
+        everything=everything,
+        course=Course(FROM_US, since_us, due_us),
+        live=[COUNT, MERCHANT, REPORTED],
+        derived=derived,
+        views=VIEWS,
+    )
+
+
+def payment_of(one: Arrival) -> dict[str, object]:
+    return {
+        "transaction_id": one.name,
+        "customer_id": one.customer,
+        "merchant_id": one.merchant,
+        "reported_merchant_id": one.merchant,
+        "event_us": one.event_us,
+    }
 
 
 @pytest.mark.parametrize(
@@ -131,14 +170,49 @@ def test_what_was_loaded_first_makes_no_punctual_row_late(tmp_path: Path) -> Non
     assert found.late.num_rows == 0
 
 
+def test_a_late_row_explains_what_it_makes_of_the_value_alone(tmp_path: Path) -> None:
+    arrivals = [Arrival("decided", NOON_US), Arrival("late", NOON_US - 1, known_us=NOON_US + 1)]
+    found = explain_difference(tmp_path, arrivals, COUNT.name, computed=2)
+    assert (found.explained, found.unexplained) == (0, 1)
+
+
 @pytest.mark.parametrize(("more_us", "explained"), [(0, 0), (1, 1)])
-def test_a_decision_later_than_allowed_explains_its_own_windows(
+def test_what_the_live_store_was_not_given_explains_the_windows_that_reach_it(
     tmp_path: Path, more_us: int, explained: int
 ) -> None:
-    first = Arrival("first", NOON_US + ALLOWED_LATENESS_US + more_us, customer="other", merchant="other")
-    decided = Arrival("decided", NOON_US, known_us=first.event_us)
-    found = explain_difference(tmp_path, [first, decided], COUNT.name, "profile_mean")
+    late = Arrival("decided", NOON_US, known_us=NOON_US + 1)
+    found = explain_difference(
+        tmp_path,
+        [late],
+        COUNT.name,
+        "profile_mean",
+        forgotten=(NOON_US - HOUR_US,),
+        since_us=NOON_US - HOUR_US + more_us,
+    )
     assert (found.explained, found.unexplained) == (explained, 2 - explained)
+
+
+@pytest.mark.parametrize(("ahead_us", "is_late"), [(MAX_AHEAD_US, True), (MAX_AHEAD_US + 1, False)])
+def test_a_row_dated_ahead_makes_nothing_late(tmp_path: Path, ahead_us: int, is_late: bool) -> None:
+    arrivals = [
+        Arrival("ahead", NOON_US - 1 + ahead_us, known_us=NOON_US - 1),
+        Arrival("decided", NOON_US, ahead=("profile",)),
+    ]
+    found = explain_difference(tmp_path, arrivals, "profile_mean")
+    assert (found.explained, found.late.num_rows) == (int(is_late), int(is_late))
+
+
+@pytest.mark.parametrize(
+    ("due_us", "is_explained"),
+    [(NOON_US - 1, False), (NOON_US, True), (NOON_US + 1, True), (NOON_US + 2, False)],
+)
+def test_a_decision_sent_before_and_dated_after_a_snapshot_counts_explains_the_older_one(
+    tmp_path: Path, due_us: int, is_explained: bool
+) -> None:
+    early = Arrival("decided", NOON_US + 1, known_us=NOON_US - 1)
+    found = explain_difference(tmp_path, [early], "profile_mean", COUNT.name, due_us=(due_us,))
+    assert (found.explained, found.unexplained) == ((1, 1) if is_explained else (0, 2))
+    assert found.late["transaction_id"].to_pylist() == (["decided"] if is_explained else [])
 
 
 def test_a_derived_value_is_explained_when_all_that_differs_beside_it_is(tmp_path: Path) -> None:
@@ -169,6 +243,15 @@ def test_a_report_that_came_too_late_is_its_late_payments(
         tmp_path, arrivals, REPORTED.name, told=told, reports=(("late", "m", NOON_US - 10),)
     )
     assert (found.explained, found.unexplained) == ((1, 0) if is_explained else (0, 1))
+
+
+def test_a_report_that_was_lost_is_not_excused_by_a_payment_that_was_known_in_time(tmp_path: Path) -> None:
+    arrivals = [
+        Arrival("late", NOON_US - HOUR_US // 2, known_us=NOON_US - HOUR_US // 2 + 1, customer="other"),
+        Arrival("decided", NOON_US),
+    ]
+    found = explain_difference(tmp_path, arrivals, REPORTED.name, reports=(("late", "m", NOON_US - 10),))
+    assert (found.explained, found.unexplained) == (0, 1)
 
 
 @pytest.mark.parametrize("known_us", [NOON_US, NOON_US - HOUR_US - 1])

@@ -14,8 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from limbs import deviation
 
-from api.replay.oracle import compare_with_oracle
+from api.replay.oracle import arrived_events, compare_with_oracle
+from warehouse.canonical import PLAIN_FIELDS
 from warehouse.declarations import LiveFeature, duration_us, read_declarations
+from warehouse.live_store import LiveStore
+from warehouse.settings import Settings
 
 LIVE = [one for one in read_declarations().live if one.operation not in ("last_km", "last_kmh")]
 EDGES = sorted({one.window_us for one in LIVE})
@@ -130,6 +133,16 @@ def test_every_declared_operation_but_the_distances_is_compared() -> None:
     assert {one.operation for one in LIVE} == {
         "count", "sum", "mean", "max", "stddev", "distinct", "since_last",
     }  # fmt: skip
+
+
+def test_all_that_may_be_windowed_is_read(tmp_path: Path) -> None:
+    home = Settings.from_environment({"CBP_HOME": str(tmp_path)})
+    home.create_folders()
+    store = LiveStore.open(home)
+    store.create_tables()
+    store.close()
+    places = {"latitude": "latitude_e6", "longitude": "longitude_e6"}
+    assert {places.get(name, name) for name in PLAIN_FIELDS} <= set(arrived_events(home).column_names)
 
 
 def test_a_value_that_is_off_by_one_bit_is_found(tmp_path: Path) -> None:

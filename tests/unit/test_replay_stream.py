@@ -69,6 +69,19 @@ def test_history_is_in_the_order_in_which_it_became_known(settings: Settings) ->
     assert stream.to_us == MONDAY_US + DAY_US
 
 
+def test_a_row_dated_in_the_future_does_not_say_where_history_ends(settings: Settings) -> None:
+    far_us = 4_000_000_000_000_000
+    rows = (
+        ("before", MONDAY_US - 1, MONDAY_US - 1),
+        ("sent", MONDAY_US, MONDAY_US),
+        ("ahead", far_us, far_us),
+    )
+    land(settings, "first", transactions_of(*rows))
+    stream = read_stream(settings, from_us=MONDAY_US, to_us=None)
+    assert stream.to_us == MONDAY_US + DAY_US
+    assert stream.replayed()["transaction_id"].to_pylist() == ["sent"]
+
+
 @pytest.mark.parametrize(("from_us", "to_us"), [(0, None), (MONDAY_US + 1, None), (MONDAY_US, MONDAY_US)])
 def test_nothing_before_or_nothing_between_is_refused(
     settings: Settings, from_us: int, to_us: int | None

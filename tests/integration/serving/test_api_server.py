@@ -352,16 +352,31 @@ def test_a_missing_or_bad_setting_ends_the_start_with_its_name(
     assert not value or value not in result.stderr or name == "MAX_BATCH"
 
 
+def kill_and_see_nobody_answer(server: Server) -> None:
+    server.process.kill()
+    server.process.wait()
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            server.http.get("/health/live")
+        except httpx.TransportError:
+            return
+        time.sleep(0.1)
+    os.killpg(server.process.pid, signal.SIGKILL)
+    raise AssertionError("a process that it started still answers")
+
+
 def test_workers_do_not_outlive_the_server(deployment: Deployment) -> None:
     with deployment.serve() as server:
-        server.process.kill()
-        server.process.wait()
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            try:
-                server.http.get("/health/live")
-            except httpx.TransportError:
-                return
-            time.sleep(0.1)
-        os.killpg(server.process.pid, signal.SIGKILL)
-        raise AssertionError("a worker still answers")
+        kill_and_see_nobody_answer(server)
+
+
+def test_a_server_does_not_outlive_the_program_that_started_it(deployment: Deployment) -> None:
+    port = str(free_port())
+    program = (
+        "import os, subprocess, sys; cbp, port = sys.argv[1:]; "
+        "subprocess.run([cbp, 'serve', '--port', port, '--parent', str(os.getpid())])"
+    )
+    command = ("python", "-c", program, str(PROGRAMS / "cbp"), port)
+    with deployment.start(*command, url=f"http://127.0.0.1:{port}") as server:
+        kill_and_see_nobody_answer(server)
