@@ -3,8 +3,8 @@
     has them computed into Parquet files, which the model reads; the expressions that finish features stay the one text.
 #}
 
-{# Whether a relation's parts are computed by compiled loops: `auto` takes them where they can run and every part has one. #}
-{% macro is_compiled(events) %}
+{# Whether `parts_declared` are computed by compiled loops: `auto` takes them where they can run and every part has one. #}
+{% macro is_compiled(declared) %}
     {% set rendering = var('velocity_rendering') %}
     {% if rendering not in ('auto', 'loops', 'windows') %}
         {{ exceptions.raise_compiler_error("expected velocity_rendering auto, loops or windows, got '" ~ rendering ~ "'") }}
@@ -12,7 +12,7 @@
     {% if not execute or rendering == 'windows' or model.resource_type == 'unit_test' %}
         {{ return(false) }}
     {% endif %}
-    {% set reason = run_query("select reason_for_windows('" ~ _parts_declared(events) ~ "')").columns[0].values()[0] %}
+    {% set reason = run_query("select reason_for_windows('" ~ declared ~ "')").columns[0].values()[0] %}
     {% if reason and rendering == 'loops' %}
         {{ exceptions.raise_compiler_error("velocity_rendering is loops, but " ~ reason) }}
     {% elif reason %}
@@ -31,9 +31,10 @@
 
 {# Hook: computes the parts of the events that are due. #}
 {% macro compute_due_parts(events, due_us) -%}
-    {%- if is_compiled(events) -%}
+    {%- set declared = parts_declared(events) -%}
+    {%- if is_compiled(declared) -%}
     select write_velocity_parts(
-        '{{ events }}', '{{ _parts_declared(events) }}', {{ due_us if is_incremental() else '-' ~ end_of_time_us() }}
+        '{{ events }}', '{{ declared }}', {{ due_us if is_incremental() else '-' ~ end_of_time_us() }}
     )
     {%- endif -%}
 {%- endmacro %}
@@ -49,7 +50,7 @@
 {%- endmacro %}
 
 {# Parts, the keys of their entities, and the types of the relation's columns (none before it is built), as JSON within a SQL string. #}
-{% macro _parts_declared(events) %}
+{% macro parts_declared(events) %}
     {% set entities = {} %}
     {% for entity in velocity_entities() %}
         {% do entities.update({entity: var('entities')[entity]['keys']}) %}

@@ -12,6 +12,7 @@
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
     {%- set due = _due_days() -%}
+    {%- set is_feature = 'event_timestamp' in model.columns -%}
     {% if is_new %}
         {#- Not by a query that finds no rows: of a table that an ordered one created empty, DuckDB 1.5.5 doesn't see later rows until it is reopened. -#}
         {% call statement('main') %}
@@ -20,7 +21,7 @@
     {% else %}
         {% call statement('main') %}
             delete from {{ target_relation }}
-            where {{ 'day >= ' ~ due.first if _has_column(target_relation, 'day') else 'event_timestamp >= ' ~ counts_from(due.first) }}
+            where {{ 'event_timestamp >= ' ~ counts_from(due.first) if is_feature else 'day >= ' ~ due.first }}
         {% endcall %}
     {% endif %}
     {%- set batches = _batches(due) -%}
@@ -33,12 +34,12 @@
         {% endcall %}
     {% endfor %}
     {% call statement('record') %}
-        {{ record_build(ref('int_transactions__deduped'), ref('int_labels__changes'), ref('int_snapshot_days')) }}
+        {{ record_build(ref('int_transactions__deduped'), ref('int_labels__changes'), ref('int_snapshot_days')) }};
+        {%- if is_feature %}
+        {{ record_unpublished('-' ~ end_of_time_us() if is_new else 'epoch_us(' ~ counts_from(due.first) ~ ')') }};
+        {%- endif %}
+        reset variable first_due_day; reset variable last_due_day; reset variable slice; reset variable slices
     {% endcall %}
-    {% if not _has_column(target_relation, 'day') %}
-        {% do run_query(record_unpublished('-' ~ end_of_time_us() if is_new else 'epoch_us(' ~ counts_from(due.first) ~ ')')) %}
-    {% endif %}
-    {% do run_query('reset variable first_due_day; reset variable last_due_day; reset variable slice; reset variable slices') %}
     {% do persist_docs(target_relation, model) %}
     {{ run_hooks(post_hooks, inside_transaction=True) }}
     {% do adapter.commit() %}
@@ -122,8 +123,4 @@
         'set variable first_due_day = ' ~ batch.first ~ '; set variable last_due_day = ' ~ batch.last
         ~ '; set variable slice = ' ~ batch.slice ~ '; set variable slices = ' ~ slices
     ) %}
-{%- endmacro %}
-
-{% macro _has_column(relation, name) -%}
-    {{ return(name in adapter.get_columns_in_relation(relation) | map(attribute='name')) }}
 {%- endmacro %}

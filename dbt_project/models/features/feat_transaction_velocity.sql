@@ -15,11 +15,12 @@
     ],
 ) }}
 
+{% set by_loops = is_compiled(parts_declared(ref('int_events'))) -%}
 {% if is_incremental() -%}
 {% set due_us = first_due_us(ref('int_transactions__deduped'), ref('int_labels__changes')) %}
 {%- endif -%}
 
-with {% if not is_compiled(ref('int_events')) -%}
+with {% if not by_loops -%}
 events as (
 
     select * from {{ ref('int_events') }}
@@ -33,7 +34,7 @@ events as (
 -- Aggregates over what came strictly before, each once.
 windowed as (
 
-    {{ (compiled_parts() if is_compiled(ref('int_events')) else windowed_parts('events')) | indent(4) }}
+    {{ (compiled_parts() if by_loops else windowed_parts('events')) | indent(4) }}
 
 ),
 {{ finishing_ctes('windowed') }},
