@@ -76,7 +76,7 @@ def looped_parts(home: Path) -> LoopedParts:
     """Compile the velocity model for compiled loops in a home of its own."""
     settings = Settings.from_environment({"CBP_HOME": str(home)})
     arguments = ["compile", "--vars", "velocity_rendering: loops"]
-    parts = "{{ _parts_declared(ref('int_events')) }}"
+    parts = "{{ parts_declared(ref('int_events')) }}"
     run_dbt(settings, [*arguments, "--select", "feat_transaction_velocity"])
     declared = subprocess.run(
         [Path(sys.executable).with_name("dbt"), "--quiet", *arguments, "--inline", parts],
