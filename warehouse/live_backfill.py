@@ -14,11 +14,13 @@ from warehouse.live_store import LiveStore
 from warehouse.live_transfer import ALLOWED_LATENESS_US, DECISION_RETENTION_US
 from warehouse.settings import Settings
 
+_KNOWN: Final = "($before is null or ingested_us < $before)"
+
 
 def live_windows_since(settings: Settings, *, now_us: int, known_before_us: int | None = None) -> int:
     """Return from when on `backfill_live_windows` copies what happened, UTC microseconds."""
     with _open_published(settings) as connection:
-        return _since(connection, settings, now_us=now_us, known_before_us=known_before_us)
+        return _since(connection, _memory_us(settings), now_us=now_us, known_before_us=known_before_us)
 
 
 def backfill_live_windows(
@@ -56,7 +58,8 @@ def backfill_live_windows(
     """
     columns = ", ".join(name for name in TRANSACTION_SCHEMA.names if name != "source_order")
     with _open_published(settings) as connection:
-        since_us = _since(connection, settings, now_us=now_us, known_before_us=known_before_us)
+        memory_us = _memory_us(settings)
+        since_us = _since(connection, memory_us, now_us=now_us, known_before_us=known_before_us)
         recent = connection.execute(
             f"select {columns} from marts.fct_transactions "  # noqa: S608 - our own schema
             f"where {_KNOWN} and event_us >= $since",
@@ -75,7 +78,7 @@ def backfill_live_windows(
         newest_us = store.newest_event_us(until_us=now_us + MAX_AHEAD_US)
         if newest_us is not None:
             store.prune(
-                newest_us - _memory_us(settings),
+                newest_us - memory_us,
                 decided_before_us=now_us - DECISION_RETENTION_US,
             )
         return added
@@ -83,20 +86,13 @@ def backfill_live_windows(
         store.close()
 
 
-_KNOWN: Final = "($before is null or ingested_us < $before)"
-
-
 def _since(
-    connection: duckdb.DuckDBPyConnection, settings: Settings, *, now_us: int, known_before_us: int | None
+    connection: duckdb.DuckDBPyConnection, memory_us: int, *, now_us: int, known_before_us: int | None
 ) -> int:
     ((since_us,),) = connection.execute(
         f"select coalesce(max(event_us), $latest) - $memory from marts.fct_transactions "  # noqa: S608 - ours
         f"where {_KNOWN} and event_us <= $latest",
-        {
-            "before": known_before_us,
-            "memory": _memory_us(settings),
-            "latest": now_us + MAX_AHEAD_US,
-        },
+        {"before": known_before_us, "memory": memory_us, "latest": now_us + MAX_AHEAD_US},
     ).fetchall()
     return int(since_us)
 

@@ -22,29 +22,11 @@ import pyarrow as pa
 
 from api.replay.comparison import Comparison
 from api.replay.oracle import agreeing
+from api.replay.stream import Course
 from warehouse.canonical import MAX_AHEAD_US
 from warehouse.declarations import LiveFeature
 
 _REPORTED: Final = ("reported_merchant_id",)
-
-
-@dataclass(frozen=True)
-class Course:
-    """The instants of a replay, UTC microseconds.
-
-    Parameters
-    ----------
-    from_us : int
-        What became known from then on was sent.
-    since_us : int
-        The live store was given what happened from then on.
-    due_us : sequence of int
-        When snapshots were materialized, before what became known from then on was sent.
-    """
-
-    from_us: int
-    since_us: int
-    due_us: Sequence[int]
 
 
 @dataclass(frozen=True)

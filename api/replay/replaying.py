@@ -27,11 +27,10 @@ from api.clock import now_us
 from api.replay.client import ScoringClient
 from api.replay.freshness import FreshnessProbe
 from api.replay.homes import api_settings, create_client, fresh_home, replay_folder
-from api.replay.lateness import Course
 from api.replay.sending import Progress, Sent, daily_instants, send
 from api.replay.server import running_server
 from api.replay.stages import Stages
-from api.replay.stream import Stream, read_stream
+from api.replay.stream import Course, Stream, read_stream
 from api.settings import ApiSettings, generate_keys
 from ml import bundles, features
 from ml.catalog import read_compiled_sql

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -70,6 +71,25 @@ class Stream:
             (folder / REPORT_FILE).write_text(json.dumps({"source": "replay"} | counts), encoding="utf-8")
 
         publish_batch(home, "replay", write=write)
+
+
+@dataclass(frozen=True)
+class Course:
+    """The instants of a replay, UTC microseconds.
+
+    Parameters
+    ----------
+    from_us : int
+        What became known from then on was sent.
+    since_us : int
+        The live store was given what happened from then on.
+    due_us : sequence of int
+        When snapshots were materialized, before what became known from then on was sent.
+    """
+
+    from_us: int
+    since_us: int
+    due_us: Sequence[int]
 
 
 def read_stream(settings: Settings, *, from_us: int, to_us: int | None) -> Stream:

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from api.replay.comparison import Comparison
-from api.replay.lateness import Course, Explanation, explain
+from api.replay.lateness import Explanation, explain
+from api.replay.stream import Course
 from warehouse.canonical import MAX_AHEAD_US
 from warehouse.declarations import LiveFeature
 
