@@ -29,12 +29,12 @@ def create_app(settings: ApiSettings | None = None) -> Flask:
         When a secret is missing.
     """
     # Imported here: the settings alone must not load models and stores.
-    from api import health, labels, predict, token
+    from api.access.tokens import create_token_manager
+    from api.access.transport import register_transport
     from api.errors import register_errors
     from api.request_log import register_request_log
-    from api.services import Services
-    from api.tokens import create_token_manager
-    from api.transport import register_transport
+    from api.resources import health, labels, predict, token
+    from api.serving.services import Services
 
     settings = settings or ApiSettings.from_environment()
     services = Services(settings)

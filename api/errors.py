@@ -20,8 +20,8 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from ml.errors import FeatureRowError
 from warehouse.errors import CbpError, InputError, OperationError
-from warehouse.live_claims import ClaimInProgressError, ClaimLostError, ConflictError
-from warehouse.live_labels import LabelConflictError
+from warehouse.live.claims import ClaimInProgressError, ClaimLostError, ConflictError
+from warehouse.live.labels import LabelConflictError
 
 logger = logging.getLogger("cbp.api")
 

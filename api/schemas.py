@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -13,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from api.errors import RequestError
 from warehouse.canonical import MAX_AHEAD_US, MAX_AMOUNT_MINOR, MAX_EVENT_US, MAX_ID_LENGTH, MIN_EVENT_US
-from warehouse.live_events import Transaction
-from warehouse.live_labels import Label
+from warehouse.live.events import Transaction
+from warehouse.live.labels import Label
+from warehouse.strict_json import parse_strict_json
 
 Body = TypeVar("Body", bound=BaseModel)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -152,7 +152,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
         422 when it is anything else.
     """
     try:
-        parsed = json.loads(body, object_pairs_hook=_unique_keys, parse_constant=_refuse)
+        parsed = parse_strict_json(body)
     except (ValueError, RecursionError) as error:
         raise _invalid(f"the body is not JSON: {error}") from None
     if not isinstance(parsed, dict):
@@ -253,14 +253,3 @@ def _validate(model: type[Body], parsed: Mapping[str, Any]) -> Body:
 
 def _invalid(message: str, details: list[dict[str, Any]] | None = None) -> RequestError:
     return RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", message, details or [])
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return found
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is not a number of JSON")

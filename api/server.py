@@ -15,11 +15,11 @@ from granian.constants import Interfaces
 from granian.server import Server
 
 from api import create_app
+from api.audit.shipper import Shipper
 from api.request_log import configure_logging
 from api.settings import ApiSettings
-from api.shipper import Shipper
 from warehouse.errors import SettingsError
-from warehouse.live_store import LiveStore
+from warehouse.live.store import LiveStore
 
 _STOP_SECONDS: Final = 20
 _WATCH_SECONDS: Final = 0.5

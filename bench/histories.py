@@ -13,10 +13,10 @@ from types import MappingProxyType
 import duckdb
 
 from bench.measuring import Run, run_program
-from warehouse.building import ANALYSES, dbt_environment, run_dbt
+from warehouse.build.build import ANALYSES, dbt_environment, run_dbt
+from warehouse.build.publishing import publish
 from warehouse.canonical import LABELS_FILE, TRANSACTIONS_FILE
-from warehouse.landing import list_batches, publish_batch
-from warehouse.publishing import publish
+from warehouse.landing.batches import list_batches, publish_batch
 from warehouse.settings import PROJECT_ROOT, Settings
 
 HANDBOOK = PROJECT_ROOT.parent / "shared" / "data" / "handbook_transactions.parquet"

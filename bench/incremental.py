@@ -15,9 +15,9 @@ from bench.histories import Built, dbt_run, land_part, land_published_data, open
 from bench.measuring import describe_versions
 from bench.pairs import Pairs, run_rounds
 from bench.reporting import Row, write_report
-from warehouse.landing import list_batches
-from warehouse.microseconds import DAY_US
+from warehouse.landing.batches import list_batches
 from warehouse.settings import Settings
+from warehouse.times import DAY_US
 
 ROUNDS = 5
 COMMAND = "make bench NAME=incremental"

@@ -16,14 +16,14 @@ import pyarrow as pa
 from bench.histories import simulated_home
 from bench.measuring import describe_versions
 from bench.reporting import Row, write_report
-from ml import features
-from ml.catalog import CompiledSql, read_compiled_sql
-from ml.online_features import OnlineReader
+from feature_repo import feast_store
+from ml.features.catalog import CompiledSql, read_compiled_sql
+from ml.features.online import OnlineReader
 from warehouse.canonical import TRANSACTION_SCHEMA
-from warehouse.live_backfill import backfill_live_windows
-from warehouse.live_claims import this_worker
-from warehouse.live_events import Transaction
-from warehouse.live_store import LiveStore
+from warehouse.live.backfill import backfill_live_windows
+from warehouse.live.claims import this_worker
+from warehouse.live.events import Transaction
+from warehouse.live.store import LiveStore
 from warehouse.settings import Settings
 
 CUSTOMERS, DAYS = 100, 45
@@ -72,7 +72,7 @@ class _Home:
         self.settings, self.name = settings, name
         self.sql: CompiledSql = read_compiled_sql(settings)
         self.store = LiveStore.open(settings)
-        self.reader = OnlineReader(features.open_store(settings))
+        self.reader = OnlineReader(feast_store.open_store(settings))
         with duckdb.connect(str(settings.published_file), read_only=True) as connection:
             found = connection.execute(
                 "select customer_id, merchant_id, amount_minor, currency from marts.fct_transactions"
@@ -87,8 +87,8 @@ class _Home:
         settings = simulated_home(folder, customers=CUSTOMERS * customers, days=DAYS * days)
         now_us = _newest_us(settings)
         backfill_live_windows(settings, now_us=now_us)
-        features.apply(settings)
-        features.materialize(settings, until_us=now_us)
+        feast_store.apply(settings)
+        feast_store.materialize(settings, until_us=now_us)
         home = cls(settings, f"{customers} times the customers, {days} times the days")
         home.look_up(LOOKUPS)  # pages and statements are warm
         return home

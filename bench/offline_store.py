@@ -131,7 +131,10 @@ def _join_here(side: str, folder: Path, runs: int) -> dict[str, Any]:
     from feast.repo_config import RepoConfig
     from feast.types import Int64, String
 
-    ours = {"type": "warehouse.feast_offline_store.AsofOfflineStore", "temp_directory": str(folder / "spill")}
+    ours = {
+        "type": "warehouse.feature_store.offline_store.AsofOfflineStore",
+        "temp_directory": str(folder / "spill"),
+    }
     config = RepoConfig(
         project="bench",
         provider="local",

@@ -32,9 +32,9 @@ READS = 300
 PEER = "Feast's SQLite store"
 COMMAND = "make bench NAME=online_store"
 OURS = {
-    "offline_store": {"type": "warehouse.feast_offline_store.AsofOfflineStore"},
-    "online_store": {"type": "warehouse.feast_online_store.RowOnlineStore"},
-    "batch_engine": {"type": "warehouse.feast_batch_engine.ArrowComputeEngine"},
+    "offline_store": {"type": "warehouse.feature_store.offline_store.AsofOfflineStore"},
+    "online_store": {"type": "warehouse.feature_store.online_store.RowOnlineStore"},
+    "batch_engine": {"type": "warehouse.feature_store.batch_engine.ArrowComputeEngine"},
 }
 THEIRS = {"offline_store": {"type": "duckdb"}, "online_store": {"type": "sqlite"}}
 

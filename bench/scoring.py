@@ -15,18 +15,19 @@ import numpy.typing as npt
 from bench.measuring import describe_versions
 from bench.pairs import Pairs, run_rounds
 from bench.reporting import Row, write_report
-from ml.anomaly import AutoencoderDetector, IsolationForestDetector, OneClassSvmDetector
-from ml.bundles import publish
-from ml.catalog import CompiledSql
-from ml.graph import threads_for
-from ml.hybrid import ANOMALY_SCORE, HybridFraudPipeline
-from ml.manifest import FeatureSpec, TrainingSpec
-from ml.packing import FRAUD_PROBABILITY, pack
-from ml.reference import measure
-from ml.runtimes import load_runtime
-from ml.scoring import Scorer
-from ml.supervised import CLASSIFIERS
-from ml.thresholds import Thresholds, threshold_for_budget
+from ml.bundles.manifest import TrainingSpec
+from ml.bundles.store import publish_bundle
+from ml.estimators.anomaly import AutoencoderDetector, IsolationForestDetector, OneClassSvmDetector
+from ml.estimators.hybrid import ANOMALY_SCORE, HybridFraudPipeline
+from ml.estimators.linear_and_neural import CLASSIFIERS
+from ml.features.catalog import CompiledSql
+from ml.features.spec import FeatureSpec
+from ml.reasons.reference import measure
+from ml.runtimes.kinds import load_runtime
+from ml.scoring.graph import threads_for
+from ml.scoring.scorer import Scorer
+from ml.scoring.thresholds import Thresholds, threshold_for_budget
+from ml.training.packing import FRAUD_PROBABILITY, pack
 
 FEATURES = 140
 TRAIN_ROWS = 5_000
@@ -195,7 +196,7 @@ def _publish(folder: Path, pipeline: HybridFraudPipeline, X: Float32Matrix, aske
         metrics={},
         reference=reference,
     )
-    return publish(folder, manifest=packed.manifest, files=packed.files, day="2018-01-01")
+    return publish_bundle(folder, manifest=packed.manifest, files=packed.files, day="2018-01-01")
 
 
 def _names() -> list[str]:

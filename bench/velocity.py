@@ -20,8 +20,8 @@ from bench.measuring import describe_versions, run_program
 from bench.pairs import Pairs, run_rounds
 from bench.reporting import Row, write_report
 from bench.velocity_peers import OPERATIONS
-from warehouse.declarations import LiveFeature, read_declarations
 from warehouse.settings import Settings
+from warehouse.velocity.declarations import LiveFeature, read_declarations
 
 ROUNDS = 5
 COMMAND = "make bench NAME=velocity"

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from warehouse.declarations import LiveFeature
+from warehouse.velocity.declarations import LiveFeature
 
 OPERATIONS = ("count", "sum", "mean", "max", "stddev", "distinct", "since_last")
 

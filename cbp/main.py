@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from dotenv import load_dotenv
 
-from cbp import data, models, proof, reports, service
+from cbp.commands import analysis, data, models, proofs, service
 from cbp.terminal import Commands
 from warehouse.settings import PROJECT_ROOT, Settings
 
@@ -22,6 +22,6 @@ def main(context: click.Context) -> None:
     context.obj = Settings.from_environment()
 
 
-for _module in (data, models, reports, service, proof):
+for _module in (data, models, analysis, service, proofs):
     for _command in _module.COMMANDS:
         main.add_command(_command)

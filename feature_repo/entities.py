@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from feast import Entity, ValueType
 
-from feature_repo.manifest import FeatureModel
+from feature_repo.dbt_manifest import FeatureModel
 from warehouse.errors import BuildError
 
 _KEY_TYPES = {"varchar": ValueType.STRING, "bigint": ValueType.INT64}

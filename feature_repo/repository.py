@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from feast import Entity, FeatureService, FeatureView, FileSource, Project
 
+from feature_repo.dbt_manifest import read_feature_models
 from feature_repo.entities import build_entities
-from feature_repo.manifest import read_feature_models
 from feature_repo.services import build_services
 from feature_repo.sources import build_source
 from feature_repo.views import build_view
@@ -41,7 +41,7 @@ def build_repository(settings: Settings) -> Repository:
     Raises
     ------
     BuildError
-        See `feature_repo.manifest.read_feature_models`.
+        See `feature_repo.dbt_manifest.read_feature_models`.
     """
     models = read_feature_models(settings.manifest_file)
     entities = build_entities(models)

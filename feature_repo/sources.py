@@ -7,7 +7,7 @@ from pathlib import Path
 from feast import FileSource
 from feast.data_format import ParquetFormat
 
-from feature_repo.manifest import EVENT_TIMESTAMP, FeatureModel
+from feature_repo.dbt_manifest import EVENT_TIMESTAMP, FeatureModel
 
 
 def build_source(model: FeatureModel, features_dir: Path) -> FileSource:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from feast import Entity, FeatureView, Field, FileSource
 from feast.types import Bool, Float64, Int64, PrimitiveFeastType, String, UnixTimestamp
 
-from feature_repo.manifest import Column, FeatureModel
+from feature_repo.dbt_manifest import Column, FeatureModel
 
 FEAST_TYPES: dict[str, PrimitiveFeastType] = {
     "bigint": Int64,

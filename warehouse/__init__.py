@@ -1,5 +1,5 @@
 """The data side of the product: settings, ingest, landing, live store, and the dbt and Feast plug-ins."""
 
-from warehouse import feast_import
+from warehouse.feature_store import light_import
 
-feast_import.lighten()
+light_import.lighten()

@@ -8,8 +8,8 @@ import re
 import pytest
 from flask import Flask
 
-from api import health, labels, predict, token
-from api.clients import ROLES
+from api.access.clients import ROLES
+from api.resources import health, labels, predict, token
 from api.schemas import LabelBody, TransactionBody
 from warehouse.settings import PROJECT_ROOT
 
@@ -56,7 +56,7 @@ def test_every_setting_is_documented(name: str) -> None:
 def codes() -> list[str]:
     """Texts of the calls that make an error: the code is the argument after the status."""
     found = {"not_found", "method_not_allowed", "request_entity_too_large"}
-    for file in (PROJECT_ROOT / "api").glob("*.py"):
+    for file in (PROJECT_ROOT / "api").rglob("*.py"):
         text = file.read_text(encoding="utf-8")
         found |= set(re.findall(r'HTTPStatus\.[A-Z_]+,\s+"([a-z_]+)"', text))
         found |= set(re.findall(r'_refused\("([a-z_]+)"', text))

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from feature_repo.manifest import FeatureModel, read_feature_models
+from feature_repo.dbt_manifest import FeatureModel, read_feature_models
 from feature_repo.repository import Repository, build_repository
-from ml.features import FRAUD_SCORING
+from feature_repo.services import FRAUD_SCORING
 from warehouse.settings import PROJECT_ROOT, Settings
 
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from api_client import Api, open_api
-from scoring_home import api_settings, write_scoring_home
 
 from api.settings import ApiSettings
+from tests.support.api_client import Api, open_api
+from tests.support.scoring_home import api_settings, write_scoring_home
 from warehouse.settings import Settings
 
 

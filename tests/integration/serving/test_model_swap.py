@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from api_client import Api, new
-from scoring_home import publish_bundle
 
-from ml.bundles import CURRENT_FILE, promote, promoted, rollback
+from ml.bundles.store import CURRENT_FILE, current_promotion, promote_bundle, roll_back
+from tests.support.api_client import Api, new
+from tests.support.scoring_home import publish_trees
 from warehouse.settings import Settings
 
 CLIENTS = 4
@@ -68,28 +68,28 @@ def loaded(own_api: Api) -> Iterator[Load]:
 def test_no_request_is_dropped_while_bundles_are_promoted_and_rolled_back(
     home: Settings, loaded: Load
 ) -> None:
-    first = promoted(home).path
+    first = current_promotion(home).path
     loaded.wait_for(first.name)
-    second = publish_bundle(home, seed=1)  # promotes it
+    second = publish_trees(home, seed=1)  # promotes it
     loaded.wait_for(second.name)
-    rollback(home)
+    roll_back(home)
     for bundle in [second, first] * 10:
-        promote(home, bundle)
+        promote_bundle(home, bundle)
     loaded.wait_for(first.name)
     assert {status for _, status, _ in loaded.answers} == {200}
-    third = publish_bundle(home, seed=2)
+    third = publish_trees(home, seed=2)
     loaded.wait_for(third.name)
     assert {status for _, status, _ in loaded.answers} == {200}
     assert {version for _, _, version in loaded.answers} <= {first.name, second.name, third.name}
 
 
 def test_a_bundle_that_does_not_verify_does_not_take_over(home: Settings, loaded: Load) -> None:
-    first = promoted(home).path
-    second = publish_bundle(home, seed=1)
+    first = current_promotion(home).path
+    second = publish_trees(home, seed=1)
     loaded.wait_for(second.name)
     current = home.models_dir / CURRENT_FILE
     named_second = current.read_bytes()
-    rollback(home)
+    roll_back(home)
     loaded.wait_for(first.name)
     (second / "reference.json").write_bytes(b"{}")
     (home.models_dir / "forged").write_bytes(named_second)
@@ -101,19 +101,19 @@ def test_a_bundle_that_does_not_verify_does_not_take_over(home: Settings, loaded
 
 
 def test_two_promotions_in_the_same_instant_are_two(home: Settings, own_api: Api) -> None:
-    first = promoted(home).path
-    second = publish_bundle(home, seed=1)
+    first = current_promotion(home).path
+    second = publish_trees(home, seed=1)
     current = home.models_dir / CURRENT_FILE
-    promote(home, first)
+    promote_bundle(home, first)
     own_api.services.scoring()
     number = current.stat().st_ino
     for bundle in [second, first] * 5:
-        promote(home, bundle)
+        promote_bundle(home, bundle)
         assert current.stat().st_ino != number, "a later promotion may not look like the one that is loaded"
     before = own_api.services.scoring()
     assert own_api.services.scoring() is before
     time_ns = current.stat().st_mtime_ns
-    promote(home, second)
+    promote_bundle(home, second)
     os.utime(current, ns=(time_ns, time_ns))
     answer = own_api.predict(new()).get_json()
     assert answer["predictions"][0]["model"]["version"] == second.name

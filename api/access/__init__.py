@@ -1,0 +1,1 @@
+"""Who may ask, and how a request may reach us."""

@@ -1,0 +1,1 @@
+"""What an application has open, and how it decides."""

@@ -1,0 +1,1 @@
+"""The product proven from outside, as a client: the demo and the replay."""

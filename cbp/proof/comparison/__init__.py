@@ -1,0 +1,1 @@
+"""What decisions used, beside a slow oracle and beside dbt."""

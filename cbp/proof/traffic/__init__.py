@@ -1,0 +1,1 @@
+"""What a replay sends, in which order, to which server."""

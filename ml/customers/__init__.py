@@ -1,0 +1,1 @@
+"""Segments of customers: found, named, written back."""

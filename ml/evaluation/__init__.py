@@ -1,0 +1,1 @@
+"""How good scores are, with intervals, folds, cost and calibration."""

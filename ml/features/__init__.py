@@ -1,0 +1,1 @@
+"""What dbt and Feast say of features."""

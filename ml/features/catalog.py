@@ -1,0 +1,170 @@
+"""What dbt says of features: family, type, description, unit, from its manifest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+
+from ml.errors import TrainingDataError
+from ml.features.families import family_of
+from ml.features.spec import FeatureSpec, Source
+from warehouse.settings import Settings
+
+_SOURCES: Final[Mapping[str, Source]] = {
+    "transaction_velocity": "velocity",
+    "customer_profile": "profile",
+    "merchant_risk": "merchant_risk",
+    "category_risk": "category_risk",
+    "customer_segment": "segment",
+}
+_DERIVED_ANALYSIS: Final = "derived_features"
+_LABEL_SOURCES: Final = ("merchant_risk", "category_risk")
+_LABEL_PREFIXES: Final = (*_LABEL_SOURCES, "profile_fraud_", "merchant_fraud_")
+ATTRIBUTE_PREFIX: Final = "attribute."
+AMOUNT: Final = "amount_minor"
+
+
+@dataclass(frozen=True)
+class ColumnNote:
+    """What dbt's manifest says of one column."""
+
+    source: Source
+    description: str
+    unit: str | None
+
+
+@dataclass(frozen=True)
+class CompiledSql:
+    """The two texts that training and scoring share."""
+
+    live: str
+    derived: str
+
+
+def read_notes(settings: Settings) -> dict[str, ColumnNote]:
+    """Read the notes of every feature column from dbt's manifest.
+
+    Raises
+    ------
+    TrainingDataError
+        When dbt has not been run.
+    """
+    path = settings.dbt_target_dir / "manifest.json"
+    try:
+        nodes = json.loads(path.read_text(encoding="utf-8"))["nodes"].values()
+    except (OSError, ValueError, KeyError) as error:
+        raise TrainingDataError(f"expected dbt's manifest at {path.name}: run `cbp build` first") from error
+    notes: dict[str, ColumnNote] = {}
+    for node in nodes:
+        source = _source_of(node)
+        if source is None:
+            continue
+        for name, column in node.get("columns", {}).items():
+            meta = {**column.get("meta", {}), **column.get("config", {}).get("meta", {})}
+            notes[name] = ColumnNote(
+                source=source, description=str(column.get("description") or ""), unit=meta.get("unit")
+            )
+    return notes
+
+
+def read_compiled_sql(settings: Settings) -> CompiledSql:
+    """Read the live and derived SQL that dbt compiled.
+
+    Raises
+    ------
+    TrainingDataError
+        When dbt has not compiled them.
+    """
+    folder = settings.compiled_sql_dir
+    try:
+        return CompiledSql(
+            live=(folder / "live_velocity.sql").read_text(encoding="utf-8"),
+            derived=(folder / "derived_features.sql").read_text(encoding="utf-8"),
+        )
+    except OSError as error:
+        raise TrainingDataError("expected the SQL that dbt compiles: run `cbp build` first") from error
+
+
+def feature_specs(
+    frame: pa.Table, candidates: Sequence[str], *, notes: Mapping[str, ColumnNote]
+) -> list[FeatureSpec]:
+    """Describe the numeric and boolean columns among `candidates`, in their order."""
+    specs = []
+    for name in candidates:
+        dtype = _dtype(frame.schema.field(name).type)
+        if dtype is None:
+            continue
+        note = notes.get(name)
+        specs.append(
+            FeatureSpec(
+                name=name,
+                dtype=dtype,
+                source="raw" if name == AMOUNT else note.source if note else "derived",
+                family=family_of(name),
+                description=note.description if note else "",
+                unit="minor" if name == AMOUNT else note.unit if note else None,
+            )
+        )
+    return specs
+
+
+def derived_inputs(derived_sql: str) -> dict[str, frozenset[str]]:
+    """Return, by derived feature, the columns that its expression reads.
+
+    Parameters
+    ----------
+    derived_sql : str
+        See `CompiledSql.derived`.
+    """
+    with duckdb.connect() as connection:
+        row = connection.execute("select json_serialize_sql($sql)", {"sql": derived_sql}).fetchone()
+    (statement,) = json.loads(row[0] if row else "{}")["statements"]
+    return {
+        expression["alias"]: frozenset(_columns(expression))
+        for expression in statement["node"]["select_list"]
+        if expression["alias"]
+    }
+
+
+def attribute_spec(key: str) -> FeatureSpec:
+    """Describe a numeric attribute."""
+    name = f"{ATTRIBUTE_PREFIX}{key}"
+    return FeatureSpec(
+        name=name, dtype="double", source="attribute", family=name, description=f"Attribute {key}", key=key
+    )
+
+
+def is_label_free(spec: FeatureSpec) -> bool:
+    """Return whether a feature says nothing of labels: a detector may see no other."""
+    return spec.source not in _LABEL_SOURCES and not spec.name.startswith(_LABEL_PREFIXES)
+
+
+def _columns(node: Any) -> Iterator[str]:
+    """Walk the columns that an expression of DuckDB's syntax tree refers to."""
+    if isinstance(node, dict) and node.get("class") == "COLUMN_REF":
+        yield node["column_names"][-1]
+    elif isinstance(node, dict | list):
+        for child in node.values() if isinstance(node, dict) else node:
+            yield from _columns(child)
+
+
+def _source_of(node: Mapping[str, Any]) -> Source | None:
+    if node.get("resource_type") == "analysis":
+        return "derived" if node.get("name") == _DERIVED_ANALYSIS else None
+    feast = node.get("config", {}).get("meta", {}).get("feast")
+    if node.get("resource_type") != "model" or not isinstance(feast, dict):
+        return None
+    return _SOURCES.get(str(feast.get("view")), "other")
+
+
+def _dtype(kind: pa.DataType) -> Any:
+    if pa.types.is_boolean(kind):
+        return "boolean"
+    if pa.types.is_integer(kind):
+        return "bigint"
+    return "double" if pa.types.is_floating(kind) else None

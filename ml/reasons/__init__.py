@@ -1,0 +1,1 @@
+"""Why a row scored as it did, in sentences."""

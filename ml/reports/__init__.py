@@ -1,0 +1,1 @@
+"""Files, pages and pictures of reports, each replaced whole."""

@@ -1,0 +1,1 @@
+"""Which payments train and test, with the labels known then, and their features."""

@@ -1,0 +1,1 @@
+"""From a row to a score and a threshold, by a bundle alone."""

@@ -1,0 +1,1 @@
+"""The published protocol of the Fraud Detection Handbook, whole."""

@@ -1,0 +1,1 @@
+"""Raw files become landed batches, each whole or not at all."""

@@ -1,0 +1,1 @@
+"""Files are read to their end, then split into records."""

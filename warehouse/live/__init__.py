@@ -1,0 +1,1 @@
+"""What the API knows at this moment."""

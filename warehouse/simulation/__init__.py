@@ -1,0 +1,1 @@
+"""Payments made up, with frauds and dirt."""

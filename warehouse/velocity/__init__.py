@@ -1,0 +1,1 @@
+"""Windows over history, computed by compiled loops."""
