@@ -10,7 +10,6 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import yaml
-import yaml
 from feast import FeatureStore
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
