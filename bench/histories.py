@@ -13,8 +13,9 @@ from types import MappingProxyType
 import duckdb
 
 from bench.measuring import Run, run_program
-from warehouse.build.build import ANALYSES, dbt_environment, run_dbt
-from warehouse.build.publishing import publish
+from warehouse.build.build import ANALYSES
+from warehouse.build.dbt import dbt_environment, run_dbt
+from warehouse.build.publishing import publish_warehouse
 from warehouse.canonical import LABELS_FILE, TRANSACTIONS_FILE
 from warehouse.landing.batches import list_batches, publish_batch
 from warehouse.settings import PROJECT_ROOT, Settings
@@ -84,8 +85,8 @@ def simulated_home(folder: Path, *, customers: int, days: int) -> Settings:
         f"--days={days}",
     )
     _cbp(settings, "ingest", str(raw))
-    run_dbt(settings, ["parse"], ["run"], ["compile", "--select", *ANALYSES])
-    publish(settings)
+    run_dbt(settings, ["run"], ["compile", "--select", *ANALYSES])
+    publish_warehouse(settings)
     raw.unlink()
     return settings
 

@@ -12,6 +12,7 @@ from feature_repo import feast_store
 from tests.support.feature_home import make_settings
 from tests.support.postgres_server import PostgresServer, running_postgres
 from warehouse.build.build import build
+from warehouse.build.dbt import warm_dbt
 from warehouse.ingest.ingest import ingest
 from warehouse.live.engine import LiveEngine
 from warehouse.live.store import LiveStore
@@ -20,6 +21,13 @@ from warehouse.settings import Settings
 from warehouse.simulation.simulate import simulate
 
 NewUrl = Callable[[], str]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_dbt() -> Iterator[None]:
+    """Keep dbt's process for all tests of a worker; the first that runs dbt starts it."""
+    with warm_dbt():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -85,6 +85,12 @@ def build(settings: Settings, as_of_us: int | None, full_refresh: bool) -> None:
     for name, rows in result.published.items():
         table.add_row(name, f"{rows:,}")
     console.print(table)
+    if not result.is_new:
+        console.print(
+            f"nothing has changed since the last build: its {result.nodes} models and tests passed; "
+            "to build anew: cbp build --full-refresh"
+        )
+        return
     console.print(
         f"{result.nodes} models and tests passed; landed {result.landed.events:,} scored transactions "
         f"and {result.landed.labels:,} labels"

@@ -28,6 +28,7 @@ from ml.reports.files import write_json
 from ml.scoring.scorer import Scorer
 from ml.training.train import TrainingResult, train
 from warehouse.build.build import build
+from warehouse.build.dbt import warm_dbt
 from warehouse.errors import OperationError
 from warehouse.ingest.ingest import ingest
 from warehouse.live.backfill import backfill_live_windows
@@ -72,6 +73,7 @@ class DemoResult:
     path: Path
 
 
+@warm_dbt()
 def run_demo(
     settings: Settings, *, customers: int, merchants: int, days: int, seed: int, announce: Announce
 ) -> DemoResult:

@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from warehouse.build.build import dbt_environment, run_dbt
+from warehouse.build.dbt import dbt_environment, run_dbt
 from warehouse.live.events import Transaction, micro_degrees
 from warehouse.live.fraud_reports import Report
 from warehouse.settings import PROJECT_ROOT, Settings

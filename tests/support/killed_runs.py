@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 
-from warehouse.build.build import dbt_environment
+from warehouse.build.dbt import dbt_environment
 from warehouse.settings import PROJECT_ROOT, Settings
 
 

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from tests.support.compiled_sql import COMPILED
-from warehouse.build.build import run_dbt
+from warehouse.build.dbt import run_dbt
 from warehouse.settings import Settings
 
 # In the order in which they read each other.

@@ -6,27 +6,25 @@ does so on a cursor of its own: it sees what is committed.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import duckdb
 from dbt.adapters.duckdb.plugins import BasePlugin
 from duckdb.sqltypes import BIGINT, VARCHAR, DuckDBPyType
 
+from warehouse.build.definition import models_hash
 from warehouse.build.feature_files import publish_files
 from warehouse.durable import write_whole
 from warehouse.landing.batches import ensure_landing
 from warehouse.landing.segments import ensure_segments
 from warehouse.settings import Settings
-
-_WAREHOUSE: Final = Path(__file__).parent.parent
 
 
 class Plugin(BasePlugin):
@@ -149,18 +147,6 @@ def _load_loops() -> None:
     parts.load()
 
 
-@cache
 def _project_definition(project_folder: str) -> str:
-    """Hash what decides the models' content: SQL, declarations, compiled loops, how files are written."""
-    project = Path(project_folder)
-    digest = hashlib.sha256()
-    for path in (
-        project / "dbt_project.yml",
-        *sorted((project / "dbt_project" / "models").rglob("*.sql")),
-        *sorted((project / "dbt_project" / "macros").rglob("*.sql")),
-        *sorted((_WAREHOUSE / "velocity").glob("*.py")),
-        _WAREHOUSE / "build" / "feature_files.py",
-    ):
-        content = path.read_bytes()
-        digest.update(f"{path.name} {len(content)}\n".encode() + content)
-    return digest.hexdigest()
+    """Hash what decides the models' content."""
+    return models_hash(Path(project_folder))

@@ -14,7 +14,7 @@ from warehouse.sql_text import identifier, literal
 PUBLISHED_SCHEMAS: Final = ("marts", "features")
 
 
-def publish(settings: Settings) -> dict[str, int]:
+def publish_warehouse(settings: Settings) -> dict[str, int]:
     """Copy the tables of `PUBLISHED_SCHEMAS`; returns the rows of each, as ``schema.table``.
 
     Readers of the former copy keep it until they close it.
@@ -32,7 +32,7 @@ def publish(settings: Settings) -> dict[str, int]:
             connection.execute(f"attach {literal(str(settings.build_file))} as build (read_only)")
             rows = {
                 f"{schema}.{table}": _copy_table(connection, schema, table)
-                for schema, table in _tables(connection)
+                for schema, table in _tables(connection, "build")
             }
             connection.execute("detach build")
     except duckdb.Error as error:
@@ -42,11 +42,20 @@ def publish(settings: Settings) -> dict[str, int]:
     return rows
 
 
-def _tables(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
+def count_published(settings: Settings) -> dict[str, int]:
+    """Count the rows of each published table, as `publish_warehouse` returned them."""
+    with duckdb.connect(str(settings.published_file), read_only=True) as connection:
+        return {
+            f"{schema}.{table}": _count(connection, f"{identifier(schema)}.{identifier(table)}")
+            for schema, table in _tables(connection, settings.published_file.stem)
+        }
+
+
+def _tables(connection: duckdb.DuckDBPyConnection, database: str) -> list[tuple[str, str]]:
     return connection.execute(
         "select schema_name, table_name from duckdb_tables() "
-        "where database_name = 'build' and schema_name in (select unnest(?)) order by all",
-        [list(PUBLISHED_SCHEMAS)],
+        "where database_name = $database and schema_name in (select unnest($schemas)) order by all",
+        {"database": database, "schemas": list(PUBLISHED_SCHEMAS)},
     ).fetchall()
 
 
@@ -54,5 +63,9 @@ def _copy_table(connection: duckdb.DuckDBPyConnection, schema: str, table: str) 
     name = f"{identifier(schema)}.{identifier(table)}"
     connection.execute(f"create schema if not exists {identifier(schema)}")
     connection.execute(f"create table {name} as from build.{name}")
+    return _count(connection, name)
+
+
+def _count(connection: duckdb.DuckDBPyConnection, name: str) -> int:
     row = connection.execute(f"select count(*) from {name}").fetchone()  # noqa: S608 - a quoted identifier
     return int(row[0]) if row else 0

@@ -14,7 +14,7 @@ from typing import Final
 
 import httpx
 
-from warehouse.build.build import dbt_environment
+from warehouse.build.dbt import dbt_environment
 from warehouse.errors import OperationError
 from warehouse.settings import Settings
 

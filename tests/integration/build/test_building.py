@@ -19,7 +19,9 @@ from sqlalchemy import select
 
 from tests.support.killed_runs import kill_in_the_middle
 from tests.support.landed_rows import land
-from warehouse.build.build import BuildResult, build, dbt_environment, run_dbt
+from warehouse.build.build import BuildResult, build
+from warehouse.build.dbt import dbt_environment, run_dbt
+from warehouse.build.last_build import build_inputs, nodes_if_current
 from warehouse.canonical import MAX_AHEAD_US, TRANSACTION_SCHEMA
 from warehouse.errors import BuildError
 from warehouse.live.backfill import backfill_live_windows
@@ -115,7 +117,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Make a home in which every model is there, without a row, and documented."""
     settings = new_home(tmp_path_factory.mktemp("empty"))
-    run_dbt(settings, ["parse"], ["run", "--empty"], ["docs", "generate"])
+    run_dbt(settings, ["run", "--empty"], ["docs", "generate"])
     return settings
 
 
@@ -137,6 +139,30 @@ def test_what_lands_is_published(built: Built) -> None:
         "feat_merchant_risk",
         "feat_transaction_velocity",
     }
+
+
+def test_a_build_with_nothing_to_do_does_nothing(built: Built) -> None:
+    settings = built.settings
+    before = settings.published_file.stat().st_mtime_ns
+    again = build(settings, progress=lambda *_: pytest.fail("dbt was run"))
+    assert (again.is_new, again.nodes, again.published) == (False, built.result.nodes, built.result.published)
+    assert settings.published_file.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("change", ["a batch", "another instant", "a model's table", "a feature's files"])
+def test_a_build_runs_when_anything_has_changed(built: Built, tmp_path: Path, change: str) -> None:
+    shutil.copytree(built.settings.home, tmp_path / "home", symlinks=True)
+    settings = new_home(tmp_path / "home")
+    assert nodes_if_current(settings, build_inputs(settings, as_of_us=None)) is not None
+    if change == "a batch":
+        land(settings, "more", [payment(400)])
+    elif change == "a model's table":
+        with duckdb.connect(str(settings.build_file)) as connection:
+            connection.execute("delete from marts.fct_transactions")
+    elif change == "a feature's files":
+        (settings.features_dir / "feat_merchant_risk").unlink()
+    as_of_us = START_US if change == "another instant" else None
+    assert nodes_if_current(settings, build_inputs(settings, as_of_us=as_of_us)) is None
 
 
 def test_the_live_store_gets_recent_history_and_loses_what_lies_behind(built: Built, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.killed_runs import kill_in_the_middle
 from tests.support.landed_rows import differences, home_with_the_same_landing, land
-from warehouse.build.build import run_dbt
+from warehouse.build.dbt import run_dbt
 from warehouse.settings import Settings
 
 HOUR_US = 3_600_000_000
@@ -184,7 +184,7 @@ def test_a_changed_declaration_is_built_from_nothing(copied: Callable[[], Settin
     changed = ("--vars", "{risk_prior_weight: 5, profile_lag: 3h, fraud_run_gap: 5d}")
     # A model alone, over others that are not yet what is declared.
     alone = ["run", "--select", "feat_merchant_risk", *changed]
-    run_dbt(settings, ["parse", *changed], alone, ["run", *changed])
+    run_dbt(settings, alone, ["run", *changed])
     whole = home_with_the_same_landing(settings, tmp_path / "whole")
     run_dbt(whole, ["run", *changed])
     assert differences(settings, whole) == []
@@ -192,7 +192,7 @@ def test_a_changed_declaration_is_built_from_nothing(copied: Callable[[], Settin
 
 def run_in_parts(settings: Settings, *parts: str) -> None:
     """Run some models, then others, then all."""
-    run_dbt(settings, ["parse"], *(["run", "--select", *part.split()] for part in parts), ["run"])
+    run_dbt(settings, *(["run", "--select", *part.split()] for part in parts), ["run"])
 
 
 def test_models_that_were_built_alone_are_made_up_for(copied: Callable[[], Settings], tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from cbp import main
-from warehouse.build.build import dbt_environment
+from warehouse.build.dbt import dbt_environment
 from warehouse.live.horizon import live_horizon_us
 from warehouse.live.transfer import ALLOWED_LATENESS_US
 from warehouse.settings import PROJECT_ROOT, Settings

@@ -14,7 +14,7 @@ from tests.support.scoring_home import NOW_US
 
 
 def test_every_wrong_api_key_gets_the_same_401(api: Api) -> None:
-    store = api.serving.services.store()
+    store = api.services.store()
     revoked = api.create_key("gone")
     (client,) = [one for one in list_clients(store) if one.name == "gone"]
     revoke(store, client.client_id, now_us=NOW_US)
@@ -33,7 +33,7 @@ def test_every_wrong_api_key_gets_the_same_401(api: Api) -> None:
 
 
 def test_a_key_of_another_secret_is_wrong(api: Api) -> None:
-    key = create_api_key(api.serving.services.store(), b"x" * 32, name="other", role="scorer", now_us=NOW_US)
+    key = create_api_key(api.services.store(), b"x" * 32, name="other", role="scorer", now_us=NOW_US)
     error_of(api.http.post("/token", json={"api_key": key}), 401)
 
 
@@ -79,7 +79,7 @@ def test_tokens_of_another_key_or_algorithm_are_401(api: Api) -> None:
 
 
 def test_a_token_without_the_role_is_403(api: Api) -> None:
-    (client, *_) = list_clients(api.serving.services.store())
+    (client, *_) = list_clients(api.services.store())
     with api.app.app_context():
         for claims in ({}, {"role": "reader"}, {"role": ["scorer"]}):
             token = create_access_token(client.client_id, additional_claims=claims)
@@ -87,7 +87,7 @@ def test_a_token_without_the_role_is_403(api: Api) -> None:
 
 
 def test_the_tokens_of_a_revoked_client_are_refused(api: Api) -> None:
-    store = api.serving.services.store()
+    store = api.services.store()
     key = api.create_key("short")
     token = api.http.post("/token", json={"api_key": key}).get_json()["access_token"]
     (client,) = [one for one in list_clients(store) if one.name == "short"]

@@ -34,7 +34,7 @@ def test_without_a_model_it_is_not_ready_and_recovers(home: Settings) -> None:
     assert api.recorded() == (0, 0)
     current.write_bytes(kept)
     assert api.predict(new()).status_code == 200
-    api.serving.services.close()
+    api.services.close()
 
 
 def test_a_model_that_was_changed_is_refused(home: Settings) -> None:
@@ -44,7 +44,7 @@ def test_a_model_that_was_changed_is_refused(home: Settings) -> None:
     error_of(api.http.get("/health/ready"), 503)
     error_of(api.predict(new()), 503)
     assert api.recorded() == (0, 0)
-    api.serving.services.close()
+    api.services.close()
 
 
 def test_another_promoted_model_is_taken_up_and_a_broken_one_is_not(own_api: Api) -> None:
@@ -79,7 +79,7 @@ def test_without_profiles_it_is_not_ready(home: Settings) -> None:
         assert "cbp materialize" in text_of_it
         assert str(home.home) not in text_of_it
     assert api.recorded() == (0, 0)
-    api.serving.services.close()
+    api.services.close()
 
 
 def test_a_decision_that_can_not_be_made_durable_is_503_and_can_be_retried(own_api: Api) -> None:

@@ -29,7 +29,7 @@ def test_a_label_is_recorded_once_and_answered_alike(api: Api) -> None:
     assert told == {**label, "known_us": told["known_us"], "is_new": True, "is_transaction_known": True}
     (again,) = send(api, label, role="analyst").get_json()["labels"]
     assert again == {**told, "is_new": False}
-    rows = api.serving.services.store().labels_after(0)[0].to_pylist()
+    rows = api.services.store().labels_after(0)[0].to_pylist()
     (row,) = [row for row in rows if row["transaction_id"] == body["transaction_id"]]
     assert row["source"].startswith("api:")
     assert (row["is_fraud"], row["known_us"]) == (True, told["known_us"])

@@ -60,7 +60,7 @@ def test_a_record_holds_all_that_the_decision_rests_on(api: Api) -> None:
     assert verify(
         api.settings.prediction_log,
         AuditKeys(api.settings.aes_keys),
-        api.serving.services.store().audit_head(),
+        api.services.store().audit_head(),
     )
 
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.live_payments import LIVE_SQL, START_US, WORKER, pay
-from warehouse.build.build import dbt_environment
+from warehouse.build.dbt import dbt_environment
 from warehouse.ingest.ingest import ingest
 from warehouse.landing.batches import list_batches
 from warehouse.live.labels import Label
