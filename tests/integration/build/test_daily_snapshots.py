@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.snapshot_oracle import DAY_US, HOUR_US, Oracle, Table
 from tests.support.snapshot_sql import FEATURES, MODELS, SnapshotWarehouse, compile_snapshots
 
@@ -94,7 +95,9 @@ def assert_same(computed: Table, expected: Table) -> None:
 
 
 @hypothesis_settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=examples(40),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(world=worlds())
 def test_snapshots_are_what_a_loop_over_everything_says(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.killed_runs import kill_in_the_middle
+from tests.support.killed_runs import kill_dbt
 from tests.support.landed_rows import differences, home_with_the_same_landing, land
 from warehouse.build.dbt import run_dbt
 from warehouse.settings import Settings
@@ -153,12 +152,10 @@ def test_daily_builds_give_the_tables_of_a_full_build(history: History) -> None:
     assert differences(history.daily, history.whole) == []
 
 
-def test_so_they_do_by_window_functions(settings: Settings, tmp_path: Path) -> None:
-    for _ in land_randomly(settings, seed=2):
+def test_so_they_do_by_window_functions(settings: Settings, history: History) -> None:
+    for _ in land_randomly(settings, SEED):
         run_dbt(settings, few_days_at_once("windows"))
-    whole = home_with_the_same_landing(settings, tmp_path / "whole")
-    run_dbt(whole, ["run"])
-    assert differences(settings, whole) == []
+    assert differences(settings, history.whole) == []
 
 
 def test_a_reader_sees_one_version_of_a_feature_model(history: History) -> None:
@@ -219,17 +216,14 @@ def test_models_that_were_built_alone_are_made_up_for(copied: Callable[[], Setti
     assert differences(settings, whole) == []
 
 
-def test_a_run_repairs_what_a_killed_one_left(settings: Settings, tmp_path: Path) -> None:
+def test_a_run_repairs_what_a_killed_one_left(settings: Settings, history: History) -> None:
     chance = random.Random(6)  # noqa: S311 - repeatable moments
-    dbt = [str(Path(sys.executable).with_name("dbt")), "run"]
-    for _ in land_randomly(settings, seed=6):
-        # Of its lines, some tell of the start, then there are two a model.
-        lines, seconds = chance.randrange(10, 45), chance.uniform(0, 0.1)
-        kill_in_the_middle(settings, dbt, after_lines=lines, after_seconds=seconds)
+    for _ in land_randomly(settings, SEED):
+        # Two events a hook at the start, then two a model.
+        events, seconds = chance.randrange(5, 45), chance.uniform(0, 0.1)
+        kill_dbt(settings, ["run"], after_events=events, after_seconds=seconds)
     run_dbt(settings, ["run"])
-    whole = home_with_the_same_landing(settings, tmp_path / "whole")
-    run_dbt(whole, ["run"])
-    assert differences(settings, whole) == []
+    assert differences(settings, history.whole) == []
 
 
 def test_models_see_the_slices_that_the_run_has_made(settings: Settings) -> None:

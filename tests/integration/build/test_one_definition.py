@@ -22,6 +22,7 @@ from tests.support.compiled_sql import (
     looped_parts,
     place_of,
 )
+from tests.support.examples import examples
 from tests.support.limbs import deviation
 from warehouse.live.engine import LiveEngine
 from warehouse.live.events import Transaction
@@ -219,7 +220,7 @@ def looped(tmp_path_factory: pytest.TempPathFactory) -> LoopedParts:
     return looped_parts(tmp_path_factory.mktemp("looped"))
 
 
-@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@hypothesis_settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(history=histories(), rows_per_slice=st.sampled_from([1, 3, 100]), data=st.data())
 def test_compiled_loops_and_window_functions_agree(
     compiled: CompiledSql,
@@ -242,7 +243,9 @@ def same_bits(left: Any, right: Any) -> bool:
 
 
 @hypothesis_settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(
     history=histories(),
@@ -285,7 +288,7 @@ def test_history_live_and_oracle_agree(
             )
 
 
-@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@hypothesis_settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(history=histories(), later=histories(), data=st.data())
 def test_later_rows_change_no_earlier_feature(
     compiled: CompiledSql,

@@ -12,6 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.support.api_client import Api, error_of, new
+from tests.support.examples import examples
 from tests.support.scoring_home import payment
 from warehouse.canonical import MAX_AMOUNT_MINOR
 
@@ -158,7 +159,7 @@ FIELDS = [*payment(1), "event_time", "latitude", "longitude", "attributes", "x"]
 
 @hypothesis_settings(
     deadline=None,
-    max_examples=150,
+    max_examples=examples(150),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(st.dictionaries(st.sampled_from(FIELDS), ANYTHING, max_size=3))

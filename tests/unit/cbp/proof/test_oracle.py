@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cbp.proof.comparison.oracle import arrived_events, compare_with_oracle
+from tests.support.examples import examples
 from tests.support.limbs import deviation
 from warehouse.canonical import PLAIN_FIELDS
 from warehouse.live.store import LiveStore
@@ -117,7 +118,7 @@ def tables_of(folder: Path, rows: Sequence[dict[str, Any]]) -> tuple[Path, pa.Ta
     return used, arrived
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(rows=st.lists(payments | reports, min_size=1, max_size=12), last=payments)
 def test_the_oracle_is_plain_python(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], last: dict[str, Any]

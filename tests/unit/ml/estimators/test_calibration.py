@@ -16,6 +16,7 @@ from ml.estimators.calibration import METHODS, fit_calibration, fit_ranks, throu
 from ml.runtimes.curves import CurveRuntime, MeanRuntime
 from ml.runtimes.dense import sigmoid
 from ml.runtimes.matrix import Float64Vector, to_float32
+from tests.support.examples import examples
 
 Labels = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -42,7 +43,7 @@ def test_calibrated_scores_are_the_shares_of_fraud(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(data=st.data())
 def test_a_curve_keeps_the_order_of_scores(method: str, data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 40))

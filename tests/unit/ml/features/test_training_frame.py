@@ -19,6 +19,7 @@ from feature_repo import feast_store
 from feature_repo.repository import build_repository
 from ml.features.online import OnlineReader
 from ml.features.training_frame import training_frame, with_derived
+from tests.support.examples import examples
 from tests.support.feature_home import (
     CATEGORY,
     DAY_US,
@@ -257,7 +258,7 @@ def test_an_online_row_tells_its_freshness(store: FeatureStore) -> None:
 
 
 @hypothesis_settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     keys=st.lists(

@@ -33,6 +33,7 @@ from ml.runtimes.dense import (
 from ml.runtimes.kinds import AUTOENCODER, KERNEL, LINEAR, NETWORK, SEGMENT, load_runtime
 from ml.runtimes.matrix import Float32Matrix
 from ml.runtimes.scaling import Scaling, fit_scaling
+from tests.support.examples import examples
 from tests.support.planted_fraud import planted_rows
 
 Tensors = dict[str, np.ndarray[Any, Any]]
@@ -102,7 +103,7 @@ def load(kind: str, tensors: Mapping[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("name", models())
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(data=st.data())
 def test_a_row_scores_the_same_bits_wherever_it_stands(name: str, data: st.DataObject) -> None:
     runtime = load(*models()[name])

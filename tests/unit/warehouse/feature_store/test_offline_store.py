@@ -20,6 +20,7 @@ from feast.types import Int64, String
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.point_in_time import FIRST, SECOND, START, expected_rows, random_case, repo_config
 from warehouse.errors import InputError, OperationError
 from warehouse.feature_store import entity_join
@@ -82,7 +83,9 @@ def _join(
     return job
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(seed=st.integers(min_value=10**6, max_value=10**9))
 def test_random_joins_equal_a_plain_search(
     seed: int, tmp_path: Path, config: RepoConfig, registry: BaseRegistry

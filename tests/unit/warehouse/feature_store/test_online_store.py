@@ -33,6 +33,7 @@ from feast.types import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from warehouse.errors import InputError, StoreError
 from warehouse.feature_store.online_store import RowOnlineStore
 
@@ -250,7 +251,9 @@ def test_arrow_and_protobuf_leave_the_same_rows(tmp_path: Path) -> None:
     assert str(python[2][1][2] if python[2] else None) == "-0.0"
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     numbers=st.lists(
         st.tuples(

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from warehouse.errors import InputError, MappingError
 from warehouse.ingest.mapping.loading import load_mapping, parse_mapping, preset_names, recognise_mapping
 from warehouse.ingest.mapping.statement import render_mapping
@@ -152,7 +153,7 @@ def test_unknown_columns_are_named_or_refused() -> None:
         render_mapping(refusing, columns, content="content", content_sha256="0")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     text=st.text(min_size=1, max_size=20)
     | st.sampled_from(["'", "'; drop table raw_rows; --", '"', "\\'", "{x}", "%s"])

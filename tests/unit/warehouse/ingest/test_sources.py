@@ -12,6 +12,7 @@ import duckdb
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from warehouse.ingest.reading.sources import open_source
 from warehouse.ingest.reading.streams import read_through
 
@@ -32,7 +33,7 @@ def read_rows(path: Path, delimiter: str | None = None) -> tuple[list[str], Rows
 fields = st.text(alphabet="aZé \"\n,;|\t\\'$^*]-", max_size=8)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     rows=st.lists(st.lists(fields, min_size=3, max_size=3), min_size=1, max_size=8),
     delimiter=st.sampled_from(",;|\t^$*+?.()[]\\-a :"),
@@ -76,7 +77,7 @@ def write_value(value: object) -> str | None:
     return json.dumps(value)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(rows=st.lists(st.dictionaries(keys, values, min_size=1, max_size=4), min_size=1, max_size=6))
 @example(rows=[{"": 1, "a": "x"}, {"a/b": "y", "~1": 5}])
 def test_json_values_are_those_that_were_written(rows: list[dict[str, object]]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from warehouse.errors import UnreadableFileError
 from warehouse.ingest.reading import text_records
 from warehouse.ingest.reading.csv_records import make_csv_scan
@@ -77,7 +78,7 @@ def split_slowly(text: str, *, columns: int) -> list[Record]:
     return records
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(1500), deadline=None)
 @given(
     text=st.text(alphabet='ab,"\n', max_size=60) | st.text(alphabet='a,"\r\n', max_size=40),
     chunk=st.sampled_from([7, 16, 64, 1 << 20]),
@@ -95,7 +96,7 @@ def test_records_equal_those_of_the_slow_splitter(text: str, chunk: int, block: 
     assert [record for record in found if record[1]] == [record for record in expected if record[1]]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     rows=st.lists(
         st.lists(st.text(alphabet='aé,"\n|;', max_size=6), min_size=3, max_size=3).filter(any), max_size=20

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from warehouse.canonical import MAX_AMOUNT_MINOR
 from warehouse.errors import InputError, MappingError
 from warehouse.ingest.mapping.rules import TimeRule
@@ -74,7 +75,7 @@ amounts = st.decimals(min_value=0, max_value=10**10, places=2).map(str) | st.fro
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(text=amounts, places=st.sampled_from([0, 1, 2, 3, 4]))
 @example(text="0.005", places=2)
 @example(text="0.0049999999999999", places=2)
@@ -98,7 +99,7 @@ def test_an_amount_is_rounded_on_its_digits(
         assert found == expected
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(amount=st.floats(min_value=0, max_value=1e9) | st.decimals(0, 10**9, places=2).map(float))
 @example(amount=0.285)
 @example(amount=1.005)
@@ -143,7 +144,7 @@ def to_us(moment: datetime) -> int:
     return (moment - EPOCH) // timedelta(microseconds=1)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     moment=moments,
     minutes=st.integers(-14 * 60, 14 * 60),
@@ -176,7 +177,7 @@ def test_what_is_no_instant_is_null(connection: duckdb.DuckDBPyConnection, text:
     assert read_one_time(connection, text, TimeRule(column="time", format="iso")) is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(moment=moments, zone=st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata"]))
 def test_wall_clock_times_are_read_in_their_zone(
     connection: duckdb.DuckDBPyConnection, moment: datetime, zone: str
@@ -191,7 +192,7 @@ def test_wall_clock_times_are_read_in_their_zone(
     assert read_one_time(connection, moment.isoformat(), rule) == to_us(moment)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(number=st.decimals(-(10**9), 4 * 10**9, places=9), unit=st.sampled_from(["s", "ms", "us", "ns"]))
 def test_counts_are_cut_to_microseconds(
     connection: duckdb.DuckDBPyConnection, number: Decimal, unit: str

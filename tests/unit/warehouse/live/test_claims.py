@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.live_payments import DAY_US, LIVE_SQL, START_US, WORKER, decision_of, pay, seal, windows_of
 from warehouse.errors import StoreError
 from warehouse.live.claims import (
@@ -76,7 +77,7 @@ PAYMENTS = st.lists(
 )
 
 
-@hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=40)
+@hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=examples(40))
 @given(PAYMENTS, st.data())
 def test_windows_equal_a_slow_oracle_whatever_the_chunks(
     new_live_url: Callable[[], str],

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.live_payments import DAY_US, LIVE_SQL, START_US, WORKER, pay
 from warehouse.live.engine import LiveEngine
 from warehouse.live.labels import Label, LabelConflictError, RecordedLabel
@@ -84,7 +85,7 @@ TOLD = st.lists(
 )
 
 
-@hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@hypothesis_settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(TOLD)
 def test_the_verdict_that_stands_is_the_last_that_became_known(
     new_live_url: Callable[[], str], told: list[Label]

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from warehouse.errors import InputError
 from warehouse.ingest.reading.names import RawFormat, RawName
 from warehouse.simulation.dirt import ADDED, KINDS, REASONS, Dirt
@@ -93,7 +94,7 @@ def test_every_payment_has_a_label_known_after_a_week() -> None:
     assert delay.std() > 2
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(customers=st.integers(1, 60), merchants=st.integers(1, 400), seed=st.integers(0, 10_000))
 def test_reach_equals_the_plain_search(customers: int, merchants: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
