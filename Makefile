@@ -11,7 +11,7 @@ LINT_HOME := CBP_HOME=data/lint DBT_TARGET_PATH=data/lint/target DBT_LOG_PATH=da
 NAME ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-services lint serve bench clean
+.PHONY: help setup demo test test-fast test-services lint serve bench clean
 
 help: ## Show what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -27,12 +27,17 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## Run the main job end to end: from raw payments to scored payments over HTTP
 	$(BIN)/cbp demo $(DEMO)
 
-# A file's tests stay together, for the sake of what they share; in order, so that the long ones begin first.
-test: $(READY) ## Run all tests, as many at a time as there are cores
-	$(BIN)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder
+# As many files of tests at a time as there are cores; the files that take longest begin first (pyproject.toml).
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder
 
-test-services: $(READY) ## Run the live store's tests on a real PostgreSQL (Debian's package postgresql)
-	$(BIN)/python -m pytest -m postgres
+test: $(READY) ## Run all tests but those of test-services
+	$(PYTEST)
+
+test-fast: $(READY) ## Run what takes less than a minute: the quick unit and contract tests
+	$(PYTEST) -m 'not services and not slow' tests/unit tests/contract
+
+test-services: $(READY) ## Run the tests that start and kill programs, or need PostgreSQL (Debian's package postgresql)
+	$(PYTEST) -m services
 
 lint: $(READY) ## Check style, types and SQL
 	$(BIN)/ruff check .

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from feature_repo.dbt_manifest import FeatureModel, read_feature_models
 from feature_repo.repository import Repository, build_repository
 from feature_repo.services import FRAUD_SCORING
+from warehouse.build.dbt import run_dbt
 from warehouse.settings import PROJECT_ROOT, Settings
 
 
@@ -20,16 +16,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Parse the project into a home without data."""
     settings = Settings.from_environment({"CBP_HOME": str(tmp_path_factory.mktemp("home"))})
     settings.create_folders()
-    dbt = Path(sys.executable).with_name("dbt")
-    target = ["--target-path", str(settings.dbt_target_dir), "--log-path", str(settings.home / "logs")]
-    subprocess.run(
-        [str(dbt), "parse", *target],
-        cwd=PROJECT_ROOT,
-        env={**os.environ, "CBP_HOME": str(settings.home)},
-        check=True,
-        capture_output=True,
-        timeout=120,
-    )
+    run_dbt(settings, ["parse"])
     return settings
 
 

@@ -75,20 +75,26 @@ class LoopedParts:
 def looped_parts(home: Path) -> LoopedParts:
     """Compile the velocity model for compiled loops in a home of its own."""
     settings = Settings.from_environment({"CBP_HOME": str(home)})
-    arguments = ["compile", "--vars", "velocity_rendering: loops"]
+    compiling = ["compile", "--vars", "velocity_rendering: loops"]
     parts = "{{ parts_declared(ref('int_events')) }}"
-    run_dbt(settings, [*arguments, "--select", "feat_transaction_velocity"])
-    declared = subprocess.run(
-        [Path(sys.executable).with_name("dbt"), "--quiet", *arguments, "--inline", parts],
+    run_dbt(settings, [*compiling, "--select", "feat_transaction_velocity"])
+    request = {
+        "environment": os.environ | dbt_environment(settings),
+        "commands": [[*compiling, "--inline", parts]],
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "warehouse.build.dbt_commands"],
         cwd=PROJECT_ROOT,
-        env=os.environ | dbt_environment(settings),
+        input=json.dumps(request) + "\n",
         capture_output=True,
         text=True,
         check=True,
     )
+    events = map(json.loads, done.stdout.splitlines())
+    declared = next(event["data"]["compiled"] for event in events if event["info"]["name"] == "CompiledNode")
     return LoopedParts(
         CompiledSql(settings.dbt_target_dir / COMPILED).history,
-        PartSpec.from_dict(json.loads(declared.stdout)),
+        PartSpec.from_dict(json.loads(declared)),
         settings.velocity_parts_dir,
     )
 

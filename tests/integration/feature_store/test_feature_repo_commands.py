@@ -16,6 +16,8 @@ from tests.support.feature_home import DAY_US, START_US, make_settings, write_sm
 from warehouse.feature_store.registry import resolve_feast_path
 from warehouse.settings import PROJECT_ROOT, Settings
 
+pytestmark = pytest.mark.services
+
 FEAST = Path(sys.executable).with_name("feast")
 
 

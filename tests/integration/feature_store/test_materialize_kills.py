@@ -22,6 +22,8 @@ from warehouse.live.horizon import live_horizon_us
 from warehouse.live.transfer import ALLOWED_LATENESS_US
 from warehouse.settings import PROJECT_ROOT, Settings
 
+pytestmark = pytest.mark.services
+
 OLD, NEW = "2018-05-15", "2018-05-21"
 ROWS_PER_COMMIT = 1_000
 

@@ -15,6 +15,8 @@ from feast.repo_config import RepoConfig
 from tests.support.point_in_time import Case, expected_rows, random_case, repo_config
 from warehouse.feature_store.offline_store import AsofOfflineStore
 
+pytestmark = pytest.mark.services
+
 CASES = 300
 CASES_PER_TEST = 20
 

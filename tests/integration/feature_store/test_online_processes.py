@@ -19,6 +19,8 @@ from feast.types import Int64, String
 
 from warehouse.feature_store.online_store import RowOnlineStore
 
+pytestmark = pytest.mark.services
+
 START = datetime(2024, 1, 1, tzinfo=UTC)
 FEATURES = [f"number_{i}" for i in range(20)]
 Start = Callable[..., "subprocess.Popen[str]"]

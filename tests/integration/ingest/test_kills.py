@@ -15,6 +15,8 @@ from tests.support.ingest_files import ingest_one, make_payments, read_transacti
 from warehouse.landing.batches import list_batches, work_folder
 from warehouse.settings import Settings
 
+pytestmark = pytest.mark.services
+
 CHILD = """
 import os, signal, sys
 from pathlib import Path

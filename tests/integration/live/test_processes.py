@@ -25,6 +25,8 @@ from warehouse.live.schema import claims as claims_table
 from warehouse.live.schema import decisions, events
 from warehouse.live.store import LiveStore
 
+pytestmark = pytest.mark.services
+
 PROCESSES = 3
 CONTEXT = multiprocessing.get_context("spawn")
 

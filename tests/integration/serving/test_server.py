@@ -36,6 +36,8 @@ from tests.support.scoring_home import NOW_US, api_environment, payment, write_s
 from warehouse.live.store import LiveStore
 from warehouse.settings import PROJECT_ROOT
 
+pytestmark = pytest.mark.services
+
 START_SECONDS = 60
 PROGRAMS = Path(sys.executable).parent
 

@@ -276,7 +276,10 @@ def test_names_say_the_strongest_of_a_theme_and_words_for_any_column() -> None:
     assert names == {0: "large amounts, high risk taste", 1: "rare payments"}
 
 
-@pytest.mark.parametrize("method", sorted(PROJECTIONS))
+@pytest.mark.parametrize(
+    "method",
+    [pytest.param(name, marks=[pytest.mark.slow] if name == "umap" else []) for name in sorted(PROJECTIONS)],
+)
 def test_maps_repeat_with_the_seed_and_keep_kinds_apart(method: str) -> None:
     profiles, truth = planted()
     points = ProfileSpace.fit(profiles).points(profiles)[:120]
