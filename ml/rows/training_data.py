@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from feature_repo.feast_store import open_store
 from ml.errors import TrainingDataError
@@ -32,8 +33,9 @@ from warehouse.settings import Settings
 
 _MEMORY_LIMIT: Final = "3GB"
 # Labels never travel with the rows to Feast; attributes join the matrix beside the features.
-_APART: Final = ("is_fraud", "label_known_us", "label_source", "attributes_number", "attributes_text")
+_APART: Final = ("is_fraud", "label_known_us", "attributes_number", "attributes_text")
 _MAX_ATTRIBUTES: Final = 2000
+_ROWS_A_BATCH: Final = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def join_features(
     connection.register("chosen", chosen.select(["transaction_id"]))
     transactions = connection.execute(_rows_query("* exclude (" + ", ".join(_apart(connection)) + ")"))
     table = transactions.to_arrow_table()
-    attributes = _attribute_matrix(connection, keys, len(table))
+    attributes = attribute_matrix(connection, chosen, keys)
     joining()
     store = open_store(settings)
     frame = with_derived(training_frame(store, table), sql.derived, store=store)
@@ -196,12 +198,40 @@ def _apart(connection: duckdb.DuckDBPyConnection) -> list[str]:
     return [name for name, *_ in rows if name in _APART]
 
 
-def _attribute_matrix(
-    connection: duckdb.DuckDBPyConnection, keys: Sequence[str], n_rows: int
+def attribute_matrix(
+    connection: duckdb.DuckDBPyConnection, chosen: pa.Table, keys: Sequence[str]
 ) -> Float32Matrix:
-    matrix = np.empty((n_rows, len(keys)), dtype=np.float32)
-    for index, key in enumerate(keys):
-        query = _rows_query("transaction_id, event_us, attributes_number[$key] as value")
-        column = connection.execute(query, {"key": key}).to_arrow_table().column("value")
-        matrix[:, index] = to_float32(column_to_float64(column))
+    """Read attributes of the chosen transactions, all in one pass over them.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        From `open_published`.
+    chosen : pyarrow.Table
+        With a column ``transaction_id``.
+    keys : sequence of str
+        Names of numeric attributes; others are left out.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_chosen, n_keys)
+        In order of time and id; NaN where a transaction lacks an attribute.
+    """
+    matrix = np.full((chosen.num_rows, len(keys)), np.nan, dtype=np.float32)
+    if not keys:
+        return matrix
+    connection.register("chosen", chosen.select(["transaction_id"]))
+    found = connection.execute(_rows_query("transaction_id, event_us, attributes_number"))
+    wanted = pa.array(keys, pa.string())
+    first = 0
+    for batch in found.to_arrow_reader(_ROWS_A_BATCH):
+        maps = batch.column("attributes_number").fill_null([])
+        offsets = np.asarray(maps.offsets)
+        here = slice(int(offsets[0]), int(offsets[-1]))
+        rows = np.repeat(np.arange(first, first + len(maps)), np.diff(offsets))
+        columns = column_to_float64(pc.index_in(maps.keys[here], wanted))
+        is_wanted = ~np.isnan(columns)
+        values = to_float32(column_to_float64(maps.items[here]))
+        matrix[rows[is_wanted], columns[is_wanted].astype(np.int64)] = values[is_wanted]
+        first += len(maps)
     return matrix

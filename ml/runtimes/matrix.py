@@ -91,5 +91,5 @@ def column_to_float64(column: Any) -> Float64Vector:
 
     as_double = column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column
     # safe=False: integers beyond 2**53 round to the nearest double, as they do on the way from a Python int
-    values = as_double.cast(pa.float64(), safe=False).to_numpy()
+    values = as_double.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     return np.asarray(values, dtype=np.float64)
