@@ -11,7 +11,7 @@ LINT_HOME := CBP_HOME=data/lint DBT_TARGET_PATH=data/lint/target DBT_LOG_PATH=da
 NAME ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-services lint serve bench clean
+.PHONY: help setup demo test test-fast test-services lint lint-python lint-sql serve bench clean
 
 help: ## Show what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -40,10 +40,15 @@ test-services: $(READY) ## Run the tests that start and kill programs, or need P
 	$(PYTEST) -m services
 
 lint: $(READY) ## Check style, types and SQL
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint-python lint-sql
+
+lint-python: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(LINT_HOME) $(BIN)/sqlfluff lint dbt_project --processes 2 --disable-progress-bar
+
+lint-sql: $(READY)
+	$(LINT_HOME) $(BIN)/sqlfluff lint dbt_project --disable-progress-bar
 
 serve: $(READY) ## Serve the API on http://127.0.0.1:8000, with fresh local secrets in .env on first use
 	@test -f .env || (umask 077 && $(BIN)/cbp keys generate > .env && echo 'Wrote fresh secrets to .env')
