@@ -28,7 +28,8 @@ from warehouse.errors import CbpError, InputError
 # What a person watches goes to standard error, what a program reads goes to standard output.
 console = Console()
 watching = Console(stderr=True)
-_LOG_SECONDS: Final = 10.0
+LOG_SECONDS: Final = 10.0
+"""How often a log, where no bar can move, says how far work is."""
 
 
 class Commands(click.Group):
@@ -69,10 +70,12 @@ def time_option(name: str, text: str, *, required: bool = False) -> Callable[[An
 
 
 @contextmanager
-def progress_bar(title: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+def progress_bar(
+    title: str, total: int | None = None, *, log_seconds: float = LOG_SECONDS
+) -> Iterator[Callable[..., None]]:
     """Show progress; the yielded function takes `done`, `total`, `what` or `advance`.
 
-    A log gets a line every ten seconds instead of a bar that moves.
+    A log gets a line every `log_seconds` instead of a bar that moves.
     """
     columns = (
         SpinnerColumn(),
@@ -91,7 +94,7 @@ def progress_bar(title: str, total: int | None = None) -> Iterator[Callable[...,
         ) -> None:
             nonlocal told_s
             bar.update(task, completed=done, total=total, what=what, advance=advance)
-            if not watching.is_terminal and time.monotonic() - told_s >= _LOG_SECONDS:
+            if not watching.is_terminal and time.monotonic() - told_s >= log_seconds:
                 told_s, shown = time.monotonic(), bar.tasks[task]
                 watching.print(_line(shown.description, shown.completed, shown.total, what), highlight=False)
 
@@ -105,9 +108,9 @@ def _line(title: str, done: float, total: float | None, what: str) -> str:
 
 
 @contextmanager
-def stage_bar(title: str) -> Iterator[Callable[[str, int, int], None]]:
+def stage_bar(title: str, *, log_seconds: float = LOG_SECONDS) -> Iterator[Callable[[str, int, int], None]]:
     """Show the progress of stages; the yielded function takes what is done, how many are, and of how many."""
-    with progress_bar(title) as update:
+    with progress_bar(title, log_seconds=log_seconds) as update:
         yield lambda what, done, total: update(done, total, what)
 
 

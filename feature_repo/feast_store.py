@@ -16,10 +16,9 @@ from feast.repo_config import RepoConfig
 from feature_repo.repository import build_repository
 from warehouse.errors import InputError, StoreError
 from warehouse.locks import locked
-from warehouse.settings import PROJECT_ROOT, Settings
+from warehouse.settings import Settings
 from warehouse.times import from_us
 
-REPO_DIR = PROJECT_ROOT / "feature_repo"
 _EPOCH = from_us(0)
 _CONFIG: Final = "feature_store.yaml"
 _OWN_FILES: Final = {
@@ -52,17 +51,17 @@ def open_store(settings: Settings) -> FeatureStore:
         ``feature_repo/feature_store.yaml``, with every path below ``settings.feast_dir``.
     """
     own = settings.feast_dir / _CONFIG
-    raw = _read_config(own if own.is_file() else REPO_DIR / _CONFIG)
+    raw = _read_config(own if own.is_file() else settings.feature_repo_dir / _CONFIG)
     for section, key in (("registry", "path"), ("online_store", "path"), ("offline_store", "temp_directory")):
         # An online store that isn't a file (Redis) has no path.
         if key in raw[section]:
             raw[section][key] = str(settings.feast_dir / raw[section][key])
-    return FeatureStore(config=RepoConfig(repo_path=REPO_DIR, **raw))
+    return FeatureStore(config=RepoConfig(repo_path=settings.feature_repo_dir, **raw))
 
 
 def keep_to_own_files(settings: Settings) -> None:
     """Make a home's registry and online store files of its own, whatever store the project shares."""
-    own = _read_config(REPO_DIR / _CONFIG) | _OWN_FILES
+    own = _read_config(settings.feature_repo_dir / _CONFIG) | _OWN_FILES
     settings.feast_dir.mkdir(parents=True, exist_ok=True)
     (settings.feast_dir / _CONFIG).write_text(yaml.safe_dump(own), encoding="utf-8")
 

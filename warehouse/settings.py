@@ -24,12 +24,15 @@ class Settings:
         Where reports are written (``CBP_REPORTS``, by default ``reports/`` in the project).
     live_store_url : str
         SQLAlchemy URL of the live store (``CBP_LIVE_STORE``, by default SQLite below `home`).
+    feature_repo_dir : Path
+        Feast's repository: the project's.
     """
 
     home: Path
     models_dir: Path
     reports_dir: Path
     live_store_url: str
+    feature_repo_dir: Path = PROJECT_ROOT / "feature_repo"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 from rich.table import Table
 
 from cbp.terminal import console, figure, stage_bar, time_option, watching
 from warehouse.errors import OperationError
 from warehouse.settings import Settings
+
+if TYPE_CHECKING:
+    from cbp.proof.report import ReplayReport
 
 
 @click.command()
@@ -100,7 +105,17 @@ def replay(
             announce=lambda stage: watching.print(f"[bold]{stage}[/] …"),
             progress=update,
         )
-    written = write_report(settings.reports_dir, outcome, options)
+    tell_replay(write_report(settings.reports_dir, outcome, options), is_proven=outcome.is_proven)
+
+
+def tell_replay(written: ReplayReport, *, is_proven: bool) -> None:
+    """Print what a replay found.
+
+    Raises
+    ------
+    OperationError
+        When live and historical values differ.
+    """
     report = written.content
     table = Table(title="Replay", show_header=False)
     table.add_row("became known", f"from {report['from']} to before {report['to']}")
@@ -127,7 +142,7 @@ def replay(
     console.print(table)
     for path in (written.json, written.html, written.late_rows):
         console.print(f"report {path}")
-    if not outcome.is_proven:
+    if not is_proven:
         raise OperationError(f"live and historical values differ: see {written.html}")
 
 

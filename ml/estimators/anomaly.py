@@ -222,6 +222,8 @@ class AutoencoderDetector(Served, AnomalyDetector):
     Attributes
     ----------
     network_ : torch.nn.Sequential
+    n_iter_ : int
+        Epochs that were trained.
         As it was trained.
     usual_error_ : float
         Median of the training rows' error: scored 0.5.
@@ -249,7 +251,7 @@ class AutoencoderDetector(Served, AnomalyDetector):
     def _fit_matrix(self, X: Float32Matrix) -> None:
         self.scaling_ = fit_scaling(X, tells_missing=False)
         dense = self.scaling_.apply(X)
-        self.network_ = train_network(
+        self.network_, self.n_iter_ = train_network(
             dense,
             dense,
             hidden=self.hidden,

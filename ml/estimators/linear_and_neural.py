@@ -93,7 +93,7 @@ class NeuralClassifier(FraudClassifier):
 
     def _fit_matrix(self, X: Float32Matrix, y: Labels) -> None:
         self.scaling_ = fit_scaling(X, tells_missing=True)
-        self.network_ = train_network(
+        self.network_, self.n_iter_ = train_network(
             self.scaling_.apply(X),
             y[:, None].astype(np.float64),
             hidden=self.hidden,

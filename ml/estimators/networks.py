@@ -32,7 +32,7 @@ def train_network(
     dropout: float = 0.0,
     patience: int = 5,
     seed: int,
-) -> Any:
+) -> tuple[Any, int]:
     """Train a network with rectified hidden layers; stop early, keep the best epoch.
 
     The last tenth of the rows (the latest, when they are in order of time) validates. The network is trained
@@ -61,6 +61,8 @@ def train_network(
     -------
     torch.nn.Sequential
         On the CPU, in evaluation mode.
+    int
+        Epochs that were trained, those after the best among them.
     """
     import torch
 
@@ -74,8 +76,8 @@ def train_network(
         optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate, weight_decay=weight_decay)
         measure = _loss(loss, positive_weight, device)
         shuffle = torch.Generator().manual_seed(seed)
-        best, best_state, waited = float("inf"), _copied(network), 0
-        for _ in range(epochs):
+        best, best_state, waited, trained = float("inf"), _copied(network), 0, 0
+        while trained < epochs and waited < patience:
             _train_epoch(network, optimizer, measure, x[:-held], y[:-held], step_rows, shuffle)
             network.eval()
             with torch.no_grad():
@@ -84,10 +86,9 @@ def train_network(
                 best, best_state, waited = value, _copied(network), 0
             else:
                 waited += 1
-                if waited >= patience:
-                    break
+            trained += 1
         network.load_state_dict(best_state)
-    return network.eval().cpu()
+    return network.eval().cpu(), trained
 
 
 def network_tensors(network: Any) -> dict[str, npt.NDArray[np.float32]]:

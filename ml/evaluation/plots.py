@@ -39,23 +39,23 @@ def plot_confusion_matrix(
     Path
         `path`.
     """
+    return draw(path, title, lambda axes: paint_confusion_matrix(axes, labels, alerts), size=(5.0, 4.4))
+
+
+def paint_confusion_matrix(axes: Axes, labels: npt.ArrayLike, alerts: npt.ArrayLike) -> None:
+    """Fill axes as `plot_confusion_matrix` does."""
     fraud, alert = np.asarray(labels, dtype=bool), np.asarray(alerts, dtype=bool)
     counts = np.asarray([[((fraud == row) & (alert == column)).sum() for column in (0, 1)] for row in (0, 1)])
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
-    def paint(axes: Axes) -> None:
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        for (row, column), count in np.ndenumerate(counts):
-            share = shares[row, column]
-            ink = "white" if share > 0.5 else "black"
-            axes.text(
-                column, row, f"{count:,}\n{share:.1%}", ha="center", va="center", color=ink, fontsize=13
-            )
-        axes.set_xticks([0, 1], ["no alert", "alert"])
-        axes.set_yticks([0, 1], ["genuine", "fraud"])
-        axes.spines[:].set_visible(False)
-
-    return draw(path, title, paint, size=(5.0, 4.4))
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        share = shares[row, column]
+        ink = "white" if share > 0.5 else "black"
+        axes.text(column, row, f"{count:,}\n{share:.1%}", ha="center", va="center", color=ink, fontsize=13)
+    axes.set_xticks([0, 1], ["no alert", "alert"])
+    axes.set_yticks([0, 1], ["genuine", "fraud"])
+    axes.spines[:].set_visible(False)
 
 
 def plot_curves(

@@ -18,7 +18,8 @@ from ml.runtimes.matrix import Float32Matrix
 SearchProgress = Callable[[int, int], None]
 """Called with how many fits are done and how many there are."""
 
-_FEWEST_FRAUDS: Final = 5
+FEWEST_FRAUDS: Final = 5
+"""Frauds that either part of a fold needs: with fewer, what is measured is chance."""
 
 SPACES: Final[Mapping[str, Mapping[str, Sequence[Any]]]] = {
     "logistic_regression": {"C": (0.01, 0.03, 0.1, 0.3, 1.0), "fraud_weight": (1.0, 3.0, 10.0)},
@@ -105,6 +106,7 @@ def search(
     y: npt.NDArray[np.bool_],
     *,
     folds: Sequence[Fold],
+    fewest_frauds: int = FEWEST_FRAUDS,
     progress: SearchProgress = lambda done, total: None,
 ) -> SearchResult:
     """Fit an estimator with each setting on each fold.
@@ -120,6 +122,8 @@ def search(
     y : ndarray of bool, shape (n,)
     folds : sequence of (ndarray, ndarray)
         From `ml.evaluation.folds.prequential_folds`.
+    fewest_frauds : int, optional
+        That either part of a fold must have.
     progress : callable, optional
         See `SearchProgress`.
 
@@ -130,9 +134,9 @@ def search(
     """
     for number, fold in enumerate(folds):
         fewest = min(int(y[rows].sum()) for rows in fold)
-        if fewest < _FEWEST_FRAUDS:
+        if fewest < fewest_frauds:
             raise TrainingDataError(
-                f"expected {_FEWEST_FRAUDS} frauds or more in both parts of fold {number + 1}, got {fewest}: "
+                f"expected {fewest_frauds} frauds or more in both parts of fold {number + 1}, got {fewest}: "
                 "train on a longer history"
             )
     trials: list[Trial] = []

@@ -20,7 +20,7 @@ from ml.rows.protocols import TEST, TRAIN, chosen_protocol
 from ml.rows.training_data import TrainingData, read_training_data
 from ml.scoring.thresholds import Thresholds
 from ml.training.publishing import provenance, publish_model
-from ml.training.search import draw_settings, search
+from ml.training.search import FEWEST_FRAUDS, draw_settings, search
 from ml.training.suite import DEFAULT_MODEL, SUITE, make_model, search_space
 from ml.training.threshold_choice import choose_thresholds
 from warehouse.settings import Settings
@@ -140,11 +140,13 @@ def train_models(
     seed: int = 0,
     alert_budget: float = 100.0,
     trials: int = 0,
+    fewest_frauds: int = FEWEST_FRAUDS,
     progress: StageProgress | None = None,
 ) -> list[TrainingResult]:
     """Train several models of the suite on the same rows, whose features are joined once.
 
-    Parameters are those of `train`, which see, but for `models`, names in `ml.training.suite.SUITE`.
+    Parameters are those of `train`, which see, but for `models`, names in `ml.training.suite.SUITE`, and
+    `fewest_frauds`, which a fold must have for settings to be searched on it.
     """
     unknown = sorted(set(models) - set(SUITE))
     if unknown or not models:
@@ -162,7 +164,16 @@ def train_models(
     )
     training = provenance(data, wanted, seed=seed)
     results = [
-        _train_model(settings, data, name, training, alert_budget=alert_budget, trials=trials, report=report)
+        _train_model(
+            settings,
+            data,
+            name,
+            training,
+            alert_budget=alert_budget,
+            trials=trials,
+            fewest_frauds=fewest_frauds,
+            report=report,
+        )
         for name in models
     ]
     report.end()
@@ -177,12 +188,21 @@ def _train_model(
     *,
     alert_budget: float,
     trials: int,
+    fewest_frauds: int,
     report: StageCounter,
 ) -> TrainingResult:
     report.begin(f"{name}: fitting")
     model = make_model(name, data.features, seed=training.seed)
     if trials:
-        setting = _searched(model, name, data, seed=training.seed, trials=trials, report=report)
+        setting = _searched(
+            model,
+            name,
+            data,
+            seed=training.seed,
+            trials=trials,
+            fewest_frauds=fewest_frauds,
+            report=report,
+        )
         training = training.model_copy(update={"parameters": dict(setting)})
     is_train, is_test, labels = data.part(TRAIN), data.part(TEST), data.labels()
     started = time.perf_counter()
@@ -236,6 +256,7 @@ def _searched(
     *,
     seed: int,
     trials: int,
+    fewest_frauds: int,
     report: StageCounter,
 ) -> Mapping[str, Any]:
     """Set the best of some settings on a model, on folds inside the training rows; return them."""
@@ -251,6 +272,7 @@ def _searched(
         data.matrix[is_train],
         data.labels()[is_train],
         folds=prequential_folds(data.event_us()[is_train], known_us),
+        fewest_frauds=fewest_frauds,
         progress=lambda done, total: report.tell(f"{name}: searching, fit {done} of {total}"),
     )
     model.set_params(**found.best.parameters)

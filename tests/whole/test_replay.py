@@ -10,15 +10,16 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import duckdb
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from cbp import main
-from cbp.proof import proving
+from cbp.commands.proofs import tell_replay
 from cbp.proof.comparison.compare import compare_derived, dbt_features
 from cbp.proof.comparison.oracle import arrived_events
 from cbp.proof.comparison.records import USED_FILE
@@ -28,6 +29,7 @@ from cbp.proof.report import ReplayReport, write_report
 from cbp.proof.stages import Stages
 from cbp.proof.traffic.freshness import PROBES
 from cbp.proof.traffic.stream import in_sample
+from cbp.terminal import Commands
 from tests.support.landed_rows import home_with_the_same_landing
 from tests.support.live_payments import LIVE_SQL, START_US, WORKER, pay
 from warehouse.ingest.ingest import ingest
@@ -203,22 +205,27 @@ def test_a_wrong_derived_value_is_found(outcome: ReplayOutcome, tmp_path: Path) 
     assert again.by_feature == {name: 1}
 
 
+def told(outcome: ReplayOutcome, reports_dir: Path) -> Result:
+    """Tell an outcome as the command does."""
+    command = click.Command(
+        "told",
+        callback=lambda: tell_replay(
+            write_report(reports_dir, outcome, OPTIONS), is_proven=outcome.is_proven
+        ),
+    )
+    return CliRunner().invoke(Commands(commands={"told": command}), ["told"])
+
+
 def test_a_row_that_the_warehouse_lost_is_missing_and_the_command_fails(
-    settings: Settings, outcome: ReplayOutcome, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, outcome: ReplayOutcome
 ) -> None:
-    for name, folder in (("CBP_HOME", settings.home), ("CBP_REPORTS", settings.reports_dir)):
-        monkeypatch.setenv(name, str(folder))
-    arguments = ["replay", "--from", "2018-05-12", "--to", "2018-05-15"]
-    with monkeypatch.context() as patched:
-        patched.setattr(proving, "replay", lambda *_, **__: outcome)
-        assert CliRunner().invoke(main, arguments).exit_code == 0
-        with duckdb.connect(str(outcome.replayed.untouched.published_file)) as connection:
-            sent = outcome.replayed.stream.replayed()["transaction_id"][0].as_py()
-            connection.execute("delete from marts.fct_transactions where transaction_id = ?", [sent])
-        broken = prove_again(outcome)
-        assert broken.missing == 1
-        patched.setattr(proving, "replay", lambda *_, **__: broken)
-        failed = CliRunner().invoke(main, arguments)
+    assert told(outcome, settings.reports_dir).exit_code == 0
+    with duckdb.connect(str(outcome.replayed.untouched.published_file)) as connection:
+        sent = outcome.replayed.stream.replayed()["transaction_id"][0].as_py()
+        connection.execute("delete from marts.fct_transactions where transaction_id = ?", [sent])
+    broken = prove_again(outcome)
+    assert broken.missing == 1
+    failed = told(broken, settings.reports_dir)
     assert failed.exit_code == 1
     assert "differ" in failed.output
     assert "Traceback" not in failed.output

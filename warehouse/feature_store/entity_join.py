@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -43,9 +43,38 @@ class ViewJoin:
 
 
 def features_as_of(
-    entity_rows: pa.Table, join: ViewJoin, config: RepoConfig, *, time_column: str, by_created: bool
+    entity_rows: pa.Table,
+    join: ViewJoin,
+    config: RepoConfig,
+    *,
+    time_column: str,
+    by_created: bool,
+    found: Callable[[], None] = lambda: None,
 ) -> list[tuple[str, pa.ChunkedArray]]:
-    """Find features of one view for every entity row, as (name, column)."""
+    """Find features of one view for every entity row.
+
+    Parameters
+    ----------
+    entity_rows : pyarrow.Table
+    join : ViewJoin
+    config : feast.repo_config.RepoConfig
+    time_column : str
+        Of the entity rows.
+    by_created : bool
+        Whether a row counts from its created time on.
+    found : callable, optional
+        Called when rows are found and their values are about to be fetched.
+
+    Returns
+    -------
+    list of (str, pyarrow.ChunkedArray)
+        Name and values of each column.
+
+    Raises
+    ------
+    OperationError
+        When the files were replaced during each of several reads.
+    """
     for _ in range(READ_ATTEMPTS):
         files = existing_files(join.source, config)
         before = fingerprints(files)
@@ -55,6 +84,7 @@ def features_as_of(
             matched = _match(
                 entity_rows, source, join, config, time_column=time_column, by_created=by_created
             )
+            found()
             columns = take_columns(source.files, source.row_counts, join.columns, matched)
         except (pa.ArrowException, duckdb.IOException, LookupError, OSError):
             if before and fingerprints(files) == before:

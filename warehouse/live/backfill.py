@@ -11,7 +11,7 @@ from warehouse.canonical import MAX_AHEAD_US, TRANSACTION_SCHEMA
 from warehouse.errors import BuildError
 from warehouse.live.horizon import live_horizon_us
 from warehouse.live.store import LiveStore
-from warehouse.live.transfer import ALLOWED_LATENESS_US, DECISION_RETENTION_US
+from warehouse.live.transfer import ALLOWED_LATENESS_US, DECISION_RETENTION_US, ROWS_PER_COMMIT
 from warehouse.settings import Settings
 
 _KNOWN: Final = "($before is null or ingested_us < $before)"
@@ -28,6 +28,7 @@ def backfill_live_windows(
     *,
     now_us: int,
     known_before_us: int | None = None,
+    rows_per_commit: int = ROWS_PER_COMMIT,
     progress: Callable[[int], None] | None = None,
 ) -> int:
     """Copy the last `live_horizon` plus allowed lateness of published transactions and fraud reports; prune.
@@ -43,6 +44,8 @@ def backfill_live_windows(
         The clock, UTC microseconds.
     known_before_us : int, optional
         Only what became known before this instant (UTC microseconds); by default everything.
+    rows_per_commit : int, optional
+        See `LiveStore.backfill`.
     progress : callable, optional
         Called with the number of rows done.
 
@@ -73,7 +76,7 @@ def backfill_live_windows(
     store = LiveStore.open(settings)
     try:
         store.create_tables()
-        added = store.backfill(recent, progress=progress)
+        added = store.backfill(recent, rows_per_commit=rows_per_commit, progress=progress)
         store.backfill_reports(reports)
         newest_us = store.newest_event_us(until_us=now_us + MAX_AHEAD_US)
         if newest_us is not None:

@@ -243,13 +243,21 @@ class LiveStore:
 
     # Bulk
 
-    def backfill(self, table: pa.Table, *, progress: Callable[[int], None] | None = None) -> int:
+    def backfill(
+        self,
+        table: pa.Table,
+        *,
+        rows_per_commit: int = transfer.ROWS_PER_COMMIT,
+        progress: Callable[[int], None] | None = None,
+    ) -> int:
         """Insert history that is not there yet, in order of ingested_us, event_us, transaction_id.
 
         Parameters
         ----------
         table : pyarrow.Table
             Canonical columns of `warehouse.canonical.TRANSACTION_SCHEMA`; others are ignored.
+        rows_per_commit : int, optional
+            What a kill may lose.
         progress : callable, optional
             Called with the number of rows done.
 
@@ -258,7 +266,7 @@ class LiveStore:
         int
             Rows inserted; ids that are known already are left as they are.
         """
-        return transfer.backfill(self._engine, table, progress=progress)
+        return transfer.backfill(self._engine, table, rows_per_commit=rows_per_commit, progress=progress)
 
     def backfill_reports(self, table: pa.Table) -> int:
         """Insert fraud reports that are not there yet, in order of known_us and transaction_id.

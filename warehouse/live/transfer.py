@@ -22,19 +22,25 @@ from warehouse.times import DAY_US
 SOURCE_WAREHOUSE: Final = "warehouse"
 ALLOWED_LATENESS_US: Final = 7 * DAY_US
 DECISION_RETENTION_US: Final = 400 * DAY_US
-_ROWS_PER_COMMIT: Final = 50_000
+ROWS_PER_COMMIT: Final = 50_000
 
 _PLAIN_COLUMNS: Final = (*PLAIN_FIELDS, "ingested_us")
 
 
-def backfill(engine: LiveEngine, table: pa.Table, *, progress: Callable[[int], None] | None = None) -> int:
+def backfill(
+    engine: LiveEngine,
+    table: pa.Table,
+    *,
+    rows_per_commit: int = ROWS_PER_COMMIT,
+    progress: Callable[[int], None] | None = None,
+) -> int:
     """Insert history; see `LiveStore.backfill`."""
     ordered = table.sort_by(
         [("ingested_us", "ascending"), ("event_us", "ascending"), ("transaction_id", "ascending")]
     )
     inserted = 0
-    for start in range(0, ordered.num_rows, _ROWS_PER_COMMIT):
-        part = ordered.slice(start, _ROWS_PER_COMMIT)
+    for start in range(0, ordered.num_rows, rows_per_commit):
+        part = ordered.slice(start, rows_per_commit)
         with engine.writing() as connection:
             inserted += _insert_history(connection, part)
         if progress is not None:

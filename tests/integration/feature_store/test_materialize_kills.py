@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -25,36 +26,50 @@ from warehouse.settings import PROJECT_ROOT, Settings
 pytestmark = pytest.mark.services
 
 OLD, NEW = "2018-05-15", "2018-05-21"
+NEW_US = 1_526_860_800_000_000
 ROWS_PER_COMMIT = 1_000
 
-# The command itself, which dies as it calls a function for the n-th time.
-KILLED = f"""
+# What the command does, which dies as something happens for the n-th time.
+KILLED = """
 import os, signal, sys
-from cbp import main
+from sqlalchemy import Engine, event
 from feature_repo import feast_store
+from feast.infra.passthrough_provider import PassthroughProvider
 from feast.infra.registry.registry import Registry
-from warehouse.live import transfer
-from warehouse.live.store import LiveStore
+from warehouse.live.backfill import backfill_live_windows
+from warehouse.settings import Settings
+from warehouse.times import now_us
 
-def die_at(owner, name, calls):
-    function = getattr(owner, name)
-    def counted(*args, **kwargs):
-        nonlocal calls
-        calls -= 1
+moment, calls, rows_per_commit, until_us = sys.argv[1], *map(int, sys.argv[2:])
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def at(name, act=die):
+    def count(*_):
+        global calls
+        calls -= name == moment
         if not calls:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*args, **kwargs)
-    setattr(owner, name, counted)
+            act()
+    return count
 
-transfer._ROWS_PER_COMMIT = {ROWS_PER_COMMIT}
-die_at(*{{
-    "within a view": (feast_store._Counter, "update", 2),
-    "between views": (feast_store, "_materialize_view", 3),
-    "before the registry knows": (Registry, "apply_materialization", 1),
-    "within live history": (transfer, "_insert_history", 4),
-    "before pruning": (LiveStore, "prune", 1),
-}}[sys.argv[1]])
-main(["materialize", "--until", "{NEW}"])
+def before(owner, method, count):
+    function = getattr(owner, method)
+    setattr(owner, method, lambda *args, **kwargs: (count(), function(*args, **kwargs))[1])
+
+before(PassthroughProvider, "materialize_single_feature_view", at("between views"))
+before(Registry, "apply_materialization", at("before the registry knows"))
+at_a_commit = at("within live history", lambda: event.listen(Engine, "commit", die))
+at_the_last = at("before pruning")
+settings = Settings.from_environment()
+feast_store.apply(settings)
+feast_store.materialize(settings, until_us=until_us, progress=at("within a view"))
+backfill_live_windows(
+    settings,
+    now_us=now_us(),
+    rows_per_commit=rows_per_commit,
+    progress=lambda _: (at_a_commit(), at_the_last()),
+)
 """
 
 View = list[tuple[object, ...]]
@@ -144,21 +159,23 @@ def as_before(world: World) -> Settings:
 
 
 @pytest.mark.parametrize(
-    ("moment", "new_views", "commits"),
+    ("moment", "calls", "new_views", "commits"),
     [
-        ("within a view", 1, 0),
-        ("between views", 2, 0),
-        ("before the registry knows", 1, 0),
-        ("within live history", 3, 3),
-        ("before pruning", 3, None),
+        ("within a view", 2, 1, 0),
+        ("between views", 3, 2, 0),
+        ("before the registry knows", 1, 1, 0),
+        ("within live history", 3, 3, 3),
+        ("before pruning", None, 3, None),
     ],
 )
 def test_a_killed_command_leaves_each_view_old_or_new_and_the_next_one_repairs(
-    world: World, moment: str, new_views: int, commits: int | None
+    world: World, moment: str, calls: int | None, new_views: int, commits: int | None
 ) -> None:
     settings = as_before(world)
+    last = math.ceil(len(world.live) / ROWS_PER_COMMIT)
+    numbers = (calls or last, ROWS_PER_COMMIT, NEW_US)
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, moment],
+        [sys.executable, "-c", KILLED, moment, *map(str, numbers)],
         cwd=PROJECT_ROOT,
         env=os.environ | dbt_environment(settings),
         capture_output=True,

@@ -219,15 +219,15 @@ def test_the_leaderboard_ranks_models_by_average_precision(
 
 
 def test_a_search_sets_the_best_of_what_it_tried_and_leaves_detectors_as_they_are(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings,
 ) -> None:
-    monkeypatch.setattr("ml.training.search._FEWEST_FRAUDS", 1)
     told: list[str] = []
     searched, detector = train_models(
         settings,
         ["logistic_regression", "isolation_forest"],
         seed=7,
         trials=2,
+        fewest_frauds=1,
         progress=lambda what, done, total: told.append(what),
     )
     assert "logistic_regression: searching, fit 8 of 8" in told

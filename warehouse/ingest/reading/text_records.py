@@ -23,7 +23,7 @@ CHUNK_BYTES: Final = 8 << 20
 MAX_RECORD_BYTES: Final = 4 << 20
 """A record longer than this is damage: an unclosed quote, or no text at all."""
 
-_AFTER_DAMAGE_BYTES: Final = 64 << 10
+AFTER_DAMAGE_BYTES: Final = 64 << 10
 _GROWTH: Final = 4
 NEWLINE, RETURN, _NUL = b"\n\r\0"
 
@@ -156,7 +156,28 @@ def add_tail(ends: Places, size: int, *, is_last: bool) -> Places:
     return np.append(ends, size) if has_tail else ends
 
 
-def read_records(stream: Readable, scan: Scan, *, first_line: int = 1) -> Iterator[pa.RecordBatch]:
+@dataclass(frozen=True)
+class BlockSizes:
+    """How much text is read and scanned at a time, in bytes.
+
+    Parameters
+    ----------
+    chunk : int
+        Read at a time.
+    after_damage : int
+        Scanned first behind a damaged line.
+    longest_record : int
+        A record longer than this is damage.
+    """
+
+    chunk: int = CHUNK_BYTES
+    after_damage: int = AFTER_DAMAGE_BYTES
+    longest_record: int = MAX_RECORD_BYTES
+
+
+def read_records(
+    stream: Readable, scan: Scan, *, first_line: int = 1, sizes: BlockSizes = BlockSizes()
+) -> Iterator[pa.RecordBatch]:
     """Read a stream to its end and yield its records that are not blank.
 
     Parameters
@@ -167,6 +188,7 @@ def read_records(stream: Readable, scan: Scan, *, first_line: int = 1) -> Iterat
         Finds records in a block.
     first_line : int
         Number of the first line.
+    sizes : BlockSizes, optional
 
     Yields
     ------
@@ -176,15 +198,15 @@ def read_records(stream: Readable, scan: Scan, *, first_line: int = 1) -> Iterat
     Raises
     ------
     UnreadableFileError
-        When a line is longer than `MAX_RECORD_BYTES`.
+        When a line is longer than the longest record.
     """
     line, rest = first_line, b""
     while True:
-        chunk = stream.read(CHUNK_BYTES)
+        chunk = stream.read(sizes.chunk)
         is_last = not chunk
         data = rest + chunk
         consumed = 0
-        for found in _scan_blocks(np.frombuffer(data, dtype=np.uint8), scan, is_last=is_last):
+        for found in _scan_blocks(np.frombuffer(data, dtype=np.uint8), scan, sizes, is_last=is_last):
             yield _build_batch(data, found, first=consumed, line=line)
             consumed += found.consumed
             line += found.consumed_newlines
@@ -204,7 +226,7 @@ RECORD_SCHEMA: Final = pa.schema(
 """Records: physical line on which it begins (from 1), text, why it is malformed (null: it is not)."""
 
 
-def _scan_blocks(data: Bytes, scan: Scan, *, is_last: bool) -> Iterator[Found]:
+def _scan_blocks(data: Bytes, scan: Scan, sizes: BlockSizes, *, is_last: bool) -> Iterator[Found]:
     """Scan data block by block: one block unless it is damaged, then small ones that grow again."""
     position, size = 0, data.size
     while position < data.size:
@@ -213,23 +235,23 @@ def _scan_blocks(data: Bytes, scan: Scan, *, is_last: bool) -> Iterator[Found]:
         if found.consumed:
             yield found
             position += found.consumed
-            size = _AFTER_DAMAGE_BYTES if found.is_cut else size * _GROWTH
+            size = sizes.after_damage if found.is_cut else size * _GROWTH
         elif end < data.size:
             size *= _GROWTH
-        elif end - position > MAX_RECORD_BYTES:
-            given_up = _give_up_first_line(data[position:end])
+        elif end - position > sizes.longest_record:
+            given_up = _give_up_first_line(data[position:end], sizes)
             yield given_up
             position += given_up.consumed
-            size = _AFTER_DAMAGE_BYTES
+            size = sizes.after_damage
         else:
             return
 
 
-def _give_up_first_line(block: Bytes) -> Found:
+def _give_up_first_line(block: Bytes, sizes: BlockSizes) -> Found:
     breaks = np.flatnonzero(block == NEWLINE)
     if not breaks.size:
         raise UnreadableFileError(
-            f"a line is longer than {MAX_RECORD_BYTES:,} bytes: expected text with one row a line"
+            f"a line is longer than {sizes.longest_record:,} bytes: expected text with one row a line"
         )
     split = Split(block, breaks, breaks[:1])
     return split.cut_behind_line(0, np.zeros(1, dtype=np.int8), np.zeros(1, dtype=np.bool_))

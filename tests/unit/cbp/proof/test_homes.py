@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,16 +32,14 @@ def test_a_second_replay_of_a_home_is_refused_and_erases_nothing(
         pass
 
 
-def test_a_home_keeps_to_its_own_files_where_the_project_names_a_store_for_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shared = (feast_store.REPO_DIR / "feature_store.yaml").read_text(encoding="utf-8")
+def test_a_home_keeps_to_its_own_files_where_the_project_names_a_store_for_all(tmp_path: Path) -> None:
+    project = make_settings(tmp_path)
+    shared = (project.feature_repo_dir / "feature_store.yaml").read_text(encoding="utf-8")
     of_the_file = "type: warehouse.feature_store.online_store.RowOnlineStore\n  path: online.db\n"
     assert of_the_file in shared
     for_all = f"type: sqlite\n  path: {tmp_path / 'production.db'}\n"
     (tmp_path / "feature_store.yaml").write_text(shared.replace(of_the_file, for_all), encoding="utf-8")
-    monkeypatch.setattr(feast_store, "REPO_DIR", tmp_path)
-    settings = make_settings(tmp_path)
+    settings = replace(project, feature_repo_dir=tmp_path)
     assert feast_store.open_store(settings).config.online_store.type == "sqlite"
     home = fresh_home(settings, tmp_path / "replay" / "served")
     write_small_world(home)

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from tests.support.examples import examples
 from tests.support.point_in_time import FIRST, SECOND, START, expected_rows, random_case, repo_config
 from warehouse.errors import InputError, OperationError
-from warehouse.feature_store import entity_join
+from warehouse.feature_store.entity_join import features_as_of, view_join
 from warehouse.feature_store.offline_store import AsofOfflineStore
 from warehouse.feature_store.retrieval import ArrowRetrievalJob
 
@@ -204,21 +204,25 @@ def test_many_rows_keep_their_order_when_memory_is_short(tmp_path: Path, registr
 
 
 def test_a_file_replaced_between_search_and_fetch_is_searched_again(
-    tmp_path: Path, config: RepoConfig, registry: BaseRegistry, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, config: RepoConfig
 ) -> None:
     path = _numbers(tmp_path / "n.parquet", ["x", "a", "b"], _at(0, 0, 0), [0, 1, 2])
     other = _numbers(tmp_path / "other.parquet", ["b", "a"], _at(0, 0), [2, 1])
-    search = entity_join.match_rows
 
-    def search_while_a_build_ends(*args: Any, **options: Any) -> pa.ChunkedArray:
-        found = search(*args, **options)
+    def a_build_ends() -> None:
         if other.exists():
             other.replace(path)
-        return found
 
-    monkeypatch.setattr(entity_join, "match_rows", search_while_a_build_ends)
-    rows = pa.table({"first_id": ["a", "b"], "event_timestamp": _at(1, 1)})
-    assert _join(config, registry, _view(path), rows).to_arrow()["number"].to_pylist() == [1, 2]
+    ((_, numbers),) = features_as_of(
+        pa.table({"first_id": ["a", "b"], "event_timestamp": _at(1, 1)}),
+        view_join(_view(path), ["numbers:number"], full_feature_names=False),
+        config,
+        time_column="event_timestamp",
+        by_created=False,
+        found=a_build_ends,
+    )
+    assert not other.exists()
+    assert numbers.to_pylist() == [1, 2]
 
 
 def test_what_is_wrong_is_said(tmp_path: Path, config: RepoConfig, registry: BaseRegistry) -> None:

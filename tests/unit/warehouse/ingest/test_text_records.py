@@ -11,19 +11,18 @@ from hypothesis import strategies as st
 
 from tests.support.examples import examples
 from warehouse.errors import UnreadableFileError
-from warehouse.ingest.reading import text_records
 from warehouse.ingest.reading.csv_records import make_csv_scan
-from warehouse.ingest.reading.text_records import read_records, scan_lines
+from warehouse.ingest.reading.text_records import MAX_RECORD_BYTES, BlockSizes, read_records, scan_lines
 from warehouse.quarantine import Reason
 
 Record = tuple[int, str, str | None]
 
 
-def read(data: bytes, *, columns: int | None = None, delimiter: str = ",") -> list[Record]:
+def read(data: bytes, *, columns: int | None = None, delimiter: str = ",", **sizes: int) -> list[Record]:
     scan = scan_lines if columns is None else make_csv_scan(delimiter, columns=columns)
     return [
         (row["line"], row["content"].rstrip("\r\n"), row["problem"])
-        for batch in read_records(io.BytesIO(data), scan)
+        for batch in read_records(io.BytesIO(data), scan, sizes=BlockSizes(**sizes))
         for row in batch.to_pylist()
     ]
 
@@ -89,10 +88,7 @@ def split_slowly(text: str, *, columns: int) -> list[Record]:
 @example(text='"a""b",c\n"",""\n', chunk=7, block=1)
 def test_records_equal_those_of_the_slow_splitter(text: str, chunk: int, block: int) -> None:
     expected = split_slowly(text, columns=2)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_records, "CHUNK_BYTES", chunk)
-        patch.setattr(text_records, "_AFTER_DAMAGE_BYTES", block)
-        found = read(text.encode(), columns=2)
+    found = read(text.encode(), columns=2, chunk=chunk, after_damage=block)
     assert [record for record in found if record[1]] == [record for record in expected if record[1]]
 
 
@@ -131,13 +127,9 @@ def test_one_missing_quote_costs_one_row() -> None:
     assert found[12_001][0] == 12_003
 
 
-def test_a_quote_that_never_closes_is_given_up_after_the_longest_record(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(text_records, "CHUNK_BYTES", 1 << 10)
-    monkeypatch.setattr(text_records, "MAX_RECORD_BYTES", 4 << 10)
+def test_a_quote_that_never_closes_is_given_up_after_the_longest_record() -> None:
     data = ('1,"never closed\n' + "2,fine\n" * 5_000).encode()
-    found = read(data, columns=2)
+    found = read(data, columns=2, chunk=1 << 10, longest_record=4 << 10)
     assert [record[2] for record in found] == [Reason.WRONG_QUOTES] + [None] * 5_000
 
 
@@ -163,4 +155,4 @@ def test_lines_know_no_quotes() -> None:
 
 def test_a_line_without_end_is_refused() -> None:
     with pytest.raises(UnreadableFileError, match="a line is longer than"):
-        read(b"x" * (text_records.MAX_RECORD_BYTES + 1), columns=2)
+        read(b"x" * (MAX_RECORD_BYTES + 1), columns=2)
