@@ -6,11 +6,11 @@ import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, Phase, find, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -36,23 +36,9 @@ LIVE = read_declarations().live
 DAY_US = 86_400_000_000
 HORIZON_US = 30 * DAY_US
 START_US = 1_700_000_000_000_000
-# Steps between payments that land on window edges, a microsecond beside them.
-STEPS_US = (
-    0,
-    1,
-    599_999_999,
-    600_000_000,
-    600_000_001,
-    3_600_000_000,
-    DAY_US - 1,
-    DAY_US,
-    7 * DAY_US - 1,
-    7 * DAY_US,
-    7 * DAY_US + 1,
-    30 * DAY_US - 1,
-    30 * DAY_US,
-    30 * DAY_US + 1,
-)
+WINDOWS_US = sorted({feature.window_us for feature in LIVE})
+# Steps between payments that land on the edges of the declared windows, and a microsecond beside them.
+STEPS_US = (0, 1, *(edge_us + beside for edge_us in WINDOWS_US for beside in (-1, 0, 1)))
 # A plain day, and the last microsecond before a leap day and of it.
 STARTS_US = (START_US, 1_709_164_799_999_999, 1_709_251_199_999_999)
 
@@ -329,5 +315,14 @@ def test_the_live_sql_gives_every_declared_feature_in_the_models_order(
     assert list(live["t"]) == list(warehouse["t"]) == [feature.name for feature in LIVE]
 
 
-def test_steps_cover_both_sides_of_an_edge() -> None:
-    assert any(second - first == 1 for first, second in pairwise(sorted(STEPS_US)))
+@pytest.mark.parametrize("beside", [-1, 0, 1])
+@pytest.mark.parametrize("window_us", WINDOWS_US)
+def test_histories_meet_the_edge_of_every_declared_window_and_both_sides_of_it(
+    window_us: int, beside: int
+) -> None:
+    def meets(history: list[Transaction]) -> bool:
+        customers = [(item.customer_id, item.event_us) for item in history if item.customer_id is not None]
+        return any((customer, at_us + window_us + beside) in customers for customer, at_us in customers)
+
+    at_once = hypothesis_settings(max_examples=5_000, phases=[Phase.generate], deadline=None)
+    assert find(histories(), meets, settings=at_once)
