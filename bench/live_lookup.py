@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
@@ -24,6 +23,7 @@ from warehouse.live.backfill import backfill_live_windows
 from warehouse.live.claims import this_worker
 from warehouse.live.events import Transaction
 from warehouse.live.store import LiveStore
+from warehouse.published import open_published
 from warehouse.settings import Settings
 
 CUSTOMERS, DAYS = 100, 45
@@ -73,7 +73,7 @@ class _Home:
         self.sql: CompiledSql = read_compiled_sql(settings)
         self.store = LiveStore.open(settings)
         self.reader = OnlineReader(feast_store.open_store(settings))
-        with duckdb.connect(str(settings.published_file), read_only=True) as connection:
+        with open_published(settings) as connection:
             found = connection.execute(
                 "select customer_id, merchant_id, amount_minor, currency from marts.fct_transactions"
                 " order by event_us desc limit 5000"
@@ -124,7 +124,7 @@ class _Home:
 
 def _newest_us(settings: Settings) -> int:
     """When the payments come that are looked up: an hour after the last one."""
-    with duckdb.connect(str(settings.published_file), read_only=True) as connection:
+    with open_published(settings) as connection:
         found = connection.execute("select max(event_us) from marts.fct_transactions").fetchone()
     return (found[0] if found else 0) + _HOUR_US
 

@@ -23,16 +23,18 @@ from typing import Any
 from warehouse.errors import BuildError
 
 EVENT_TIMESTAMP = "event_timestamp"
+DERIVED_FEATURES = "derived_features"
 COLUMN_TYPES = ("bigint", "double", "boolean", "varchar", "timestamp")
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a feature model: its name, contract type (one of `COLUMN_TYPES`) and meaning."""
+    """One feature, or key: its name, contract type (one of `COLUMN_TYPES`), meaning, and unit if any."""
 
     name: str
     data_type: str
     description: str
+    unit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,7 @@ def read_feature_models(manifest_file: Path) -> tuple[FeatureModel, ...]:
     BuildError
         There is no manifest, it holds no feature model, or a feature model breaks a rule of this module.
     """
-    if not manifest_file.is_file():
-        raise BuildError(
-            f"features are declared in dbt's manifest, and there is none at {manifest_file}: "
-            "run `dbt run` or `cbp build` first"
-        )
-    nodes = json.loads(manifest_file.read_text(encoding="utf-8"))["nodes"].values()
+    nodes = _nodes(manifest_file)
     models = [
         _feature_model(node) for node in nodes if node["resource_type"] == "model" and _feast_meta(node)
     ]
@@ -94,6 +91,38 @@ def read_feature_models(manifest_file: Path) -> tuple[FeatureModel, ...]:
     _check_unique([model.view for model in models], "feature view")
     _check_unique([feature.name for model in models for feature in model.features], "feature")
     return tuple(sorted(models, key=lambda model: model.view))
+
+
+def read_derived_features(manifest_file: Path) -> tuple[Column, ...]:
+    """Features that are derived from the others, in the order of the analysis ``derived_features``.
+
+    Raises
+    ------
+    BuildError
+        There is no manifest, or a column's type is none of `COLUMN_TYPES`.
+    """
+    return tuple(
+        _column(node["name"], raw)
+        for node in _nodes(manifest_file)
+        if node["resource_type"] == "analysis" and node["name"] == DERIVED_FEATURES
+        for raw in node["columns"].values()
+        if _is_feature(raw)
+    )
+
+
+def _nodes(manifest_file: Path) -> list[dict[str, Any]]:
+    try:
+        nodes = json.loads(manifest_file.read_text(encoding="utf-8"))["nodes"]
+    except (OSError, ValueError, KeyError) as error:
+        raise BuildError(
+            f"features are declared in dbt's manifest, and there is none at {manifest_file}: "
+            "run `dbt run` or `cbp build` first"
+        ) from error
+    return list(nodes.values())
+
+
+def _is_feature(column: Mapping[str, Any]) -> bool:
+    return _meta(column).get("feature") is not False
 
 
 def _meta(node: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,7 +151,7 @@ def _feature_model(node: Mapping[str, Any]) -> FeatureModel:
     created = str(feast.get("created_timestamp") or "")
     if created and created not in columns:
         raise BuildError(f"model {name}: its created_timestamp {created} is not one of its columns")
-    hidden = {raw["name"] for raw in node["columns"].values() if _meta(raw).get("feature") is False}
+    hidden = {raw["name"] for raw in node["columns"].values() if not _is_feature(raw)}
     hidden |= {join_key.name, EVENT_TIMESTAMP, created}
     return FeatureModel(
         name=name,
@@ -144,7 +173,7 @@ def _column(model: str, raw: Mapping[str, Any]) -> Column:
             f"model {model}, column {raw['name']}: expected a type of {', '.join(COLUMN_TYPES)}, "
             f"got {data_type or 'none'}"
         )
-    return Column(raw["name"], data_type, _one_line(raw.get("description") or ""))
+    return Column(raw["name"], data_type, _one_line(raw.get("description") or ""), _meta(raw).get("unit"))
 
 
 def _join_key(model: str, feast: Mapping[str, Any], columns: Mapping[str, Column]) -> Column:

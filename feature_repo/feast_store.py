@@ -16,6 +16,7 @@ from feast.repo_config import RepoConfig
 from feature_repo.repository import build_repository
 from warehouse.errors import InputError, StoreError
 from warehouse.locks import locked
+from warehouse.memory import Share
 from warehouse.settings import Settings
 from warehouse.times import from_us
 
@@ -56,6 +57,7 @@ def open_store(settings: Settings) -> FeatureStore:
         # An online store that isn't a file (Redis) has no path.
         if key in raw[section]:
             raw[section][key] = str(settings.feast_dir / raw[section][key])
+    raw["offline_store"].setdefault("memory_limit", settings.memory_of(Share.FEATURES))
     return FeatureStore(config=RepoConfig(repo_path=settings.feature_repo_dir, **raw))
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from warehouse.memory import DEFAULT_MEMORY_LIMIT, Share, memory_of, parse_memory
+
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -24,6 +26,8 @@ class Settings:
         Where reports are written (``CBP_REPORTS``, by default ``reports/`` in the project).
     live_store_url : str
         SQLAlchemy URL of the live store (``CBP_LIVE_STORE``, by default SQLite below `home`).
+    memory_bytes : int
+        What DuckDB may use (``CBP_MEMORY_LIMIT``, by default ``4GB``); see `warehouse.memory`.
     feature_repo_dir : Path
         Feast's repository: the project's.
     """
@@ -32,11 +36,18 @@ class Settings:
     models_dir: Path
     reports_dir: Path
     live_store_url: str
+    memory_bytes: int
     feature_repo_dir: Path = PROJECT_ROOT / "feature_repo"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Build settings from environment variables; relative paths are below the project's root."""
+        """Build settings from environment variables; relative paths are below the project's root.
+
+        Raises
+        ------
+        SettingsError
+            When ``CBP_MEMORY_LIMIT`` is no size.
+        """
         env = os.environ if environment is None else environment
 
         def path(name: str, default: str) -> Path:
@@ -48,7 +59,12 @@ class Settings:
             models_dir=path("CBP_MODELS", "models"),
             reports_dir=path("CBP_REPORTS", "reports"),
             live_store_url=_below_root(env.get("CBP_LIVE_STORE") or f"sqlite:///{home / 'live' / 'live.db'}"),
+            memory_bytes=parse_memory(env.get("CBP_MEMORY_LIMIT") or DEFAULT_MEMORY_LIMIT),
         )
+
+    def memory_of(self, share: Share) -> str:
+        """Return a share of DuckDB's memory, as DuckDB reads it."""
+        return memory_of(share, self.memory_bytes)
 
     @property
     def has_live_store(self) -> bool:

@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 
@@ -14,6 +13,7 @@ from feature_repo.dbt_manifest import FeatureModel, read_feature_models
 from ml.customers.space import Matrix
 from ml.errors import TrainingDataError
 from ml.runtimes.matrix import column_to_float64
+from warehouse.published import open_published
 from warehouse.settings import Settings
 from warehouse.times import DAY_US, time_text, to_us
 
@@ -70,11 +70,10 @@ class ProfileReader:
     """
 
     def __init__(self, settings: Settings) -> None:
-        if not settings.published_file.exists():
-            raise TrainingDataError("expected a published warehouse, found none: run `cbp build` first")
-        models = read_feature_models(settings.manifest_file)
+        self._settings = settings
+        with open_published(settings, refused=TrainingDataError):
+            models = read_feature_models(settings.manifest_file)
         self._model = next(model for model in models if model.view == PROFILE_VIEW)
-        self._path = settings.published_file
         newest = self._query("select max(event_timestamp) as newest from {table}").column("newest")[0].as_py()
         if newest is None:
             raise TrainingDataError(
@@ -121,7 +120,7 @@ class ProfileReader:
     def _query(self, query: str, parameters: dict[str, int] | None = None) -> Any:
         # names of dbt's manifest; every value is bound
         text = query.format(table=f"features.{self._model.name}")
-        with duckdb.connect(str(self._path), read_only=True) as connection:
+        with open_published(self._settings, refused=TrainingDataError) as connection:
             return connection.execute(text, parameters or {}).to_arrow_table()
 
 

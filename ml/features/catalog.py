@@ -10,9 +10,11 @@ from typing import Any, Final
 import duckdb
 import pyarrow as pa
 
+from feature_repo.dbt_manifest import read_derived_features, read_feature_models
 from ml.errors import TrainingDataError
 from ml.features.families import family_of
 from ml.features.spec import FeatureSpec, Source
+from warehouse.errors import BuildError
 from warehouse.settings import Settings
 
 _SOURCES: Final[Mapping[str, Source]] = {
@@ -22,7 +24,6 @@ _SOURCES: Final[Mapping[str, Source]] = {
     "category_risk": "category_risk",
     "customer_segment": "segment",
 }
-_DERIVED_ANALYSIS: Final = "derived_features"
 _LABEL_SOURCES: Final = ("merchant_risk", "category_risk")
 _LABEL_PREFIXES: Final = (*_LABEL_SOURCES, "profile_fraud_", "merchant_fraud_")
 ATTRIBUTE_PREFIX: Final = "attribute."
@@ -52,23 +53,19 @@ def read_notes(settings: Settings) -> dict[str, ColumnNote]:
     Raises
     ------
     TrainingDataError
-        When dbt has not been run.
+        When dbt has not been run, or a feature model breaks a rule of `feature_repo.dbt_manifest`.
     """
-    path = settings.dbt_target_dir / "manifest.json"
     try:
-        nodes = json.loads(path.read_text(encoding="utf-8"))["nodes"].values()
-    except (OSError, ValueError, KeyError) as error:
-        raise TrainingDataError(f"expected dbt's manifest at {path.name}: run `cbp build` first") from error
-    notes: dict[str, ColumnNote] = {}
-    for node in nodes:
-        source = _source_of(node)
-        if source is None:
-            continue
-        for name, column in node.get("columns", {}).items():
-            meta = {**column.get("meta", {}), **column.get("config", {}).get("meta", {})}
-            notes[name] = ColumnNote(
-                source=source, description=str(column.get("description") or ""), unit=meta.get("unit")
-            )
+        models = read_feature_models(settings.manifest_file)
+        derived = read_derived_features(settings.manifest_file)
+    except BuildError as error:
+        raise TrainingDataError(str(error)) from error
+    notes = {column.name: ColumnNote("derived", column.description, column.unit) for column in derived}
+    for model in models:
+        source = _SOURCES.get(model.view, "other")
+        notes |= {
+            column.name: ColumnNote(source, column.description, column.unit) for column in model.features
+        }
     return notes
 
 
@@ -151,15 +148,6 @@ def _columns(node: Any) -> Iterator[str]:
     elif isinstance(node, dict | list):
         for child in node.values() if isinstance(node, dict) else node:
             yield from _columns(child)
-
-
-def _source_of(node: Mapping[str, Any]) -> Source | None:
-    if node.get("resource_type") == "analysis":
-        return "derived" if node.get("name") == _DERIVED_ANALYSIS else None
-    feast = node.get("config", {}).get("meta", {}).get("feast")
-    if node.get("resource_type") != "model" or not isinstance(feast, dict):
-        return None
-    return _SOURCES.get(str(feast.get("view")), "other")
 
 
 def _dtype(kind: pa.DataType) -> Any:

@@ -28,9 +28,10 @@ import pyarrow.parquet as pq
 from ml.errors import TrainingDataError
 from ml.features.catalog import ATTRIBUTE_PREFIX
 from ml.rows.known_labels import TRANSACTIONS
-from ml.rows.training_data import attribute_keys, join_features, open_published
+from ml.rows.training_data import attribute_keys, join_features
 from ml.runtimes.scaling import Scaling, fit_scaling
 from warehouse.durable import write_whole
+from warehouse.published import open_published
 from warehouse.settings import Settings
 from warehouse.sql_text import identifier, literal
 
@@ -91,7 +92,7 @@ def export_files(
     """
     if file_format not in FORMATS:
         raise TrainingDataError(f"expected a format among {', '.join(FORMATS)}, got {file_format!r}")
-    with open_published(settings) as connection:
+    with open_published(settings, refused=TrainingDataError) as connection:
         rows = connection.execute(_ROWS).to_arrow_table()
         if not len(rows):
             raise TrainingDataError("expected payments to export, got none: ingest and build first")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -29,9 +28,9 @@ from ml.features.training_frame import training_frame, with_derived
 from ml.rows.known_labels import TRANSACTIONS
 from ml.rows.protocols import Split, split_rows
 from ml.runtimes.matrix import Float32Matrix, column_to_float64, table_to_matrix, to_float32
+from warehouse.published import open_published
 from warehouse.settings import Settings
 
-_MEMORY_LIMIT: Final = "3GB"
 # Labels never travel with the rows to Feast; attributes join the matrix beside the features.
 _APART: Final = ("is_fraud", "label_known_us", "attributes_number", "attributes_text")
 _MAX_ATTRIBUTES: Final = 2000
@@ -96,36 +95,11 @@ def read_training_data(
     joining : callable, optional
         Called when rows are chosen and features are about to be joined.
     """
-    with open_published(settings) as connection:
+    with open_published(settings, refused=TrainingDataError) as connection:
         split = split_rows(connection, protocol=protocol, as_of_us=as_of_us)
         keys = attribute_keys(connection, split.rows)
         features, matrix = join_features(settings, connection, split.rows, keys=keys, joining=joining)
     return TrainingData(split=split, features=features, matrix=matrix, sql=read_compiled_sql(settings))
-
-
-@contextmanager
-def open_published(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open the published warehouse for reading, within a limit of memory.
-
-    Raises
-    ------
-    TrainingDataError
-        When there is none, or one that an earlier version built.
-    """
-    if not settings.published_file.exists():
-        raise TrainingDataError("expected a published warehouse, found none: run `cbp build` first")
-    limits: dict[str, Any] = {"memory_limit": _MEMORY_LIMIT}
-    with duckdb.connect(str(settings.published_file), read_only=True, config=limits) as connection:
-        # The commands show their own.
-        connection.execute("set enable_progress_bar = false")
-        try:
-            yield connection
-        except duckdb.CatalogException as error:
-            lacking = str(error).splitlines()[0]
-            raise TrainingDataError(
-                f"expected a published warehouse of this version, got one without what is read ({lacking}):"
-                " run `cbp build` first"
-            ) from error
 
 
 def join_features(
@@ -143,7 +117,7 @@ def join_features(
     settings : Settings
         The home.
     connection : duckdb.DuckDBPyConnection
-        From `open_published`.
+        Of `warehouse.published.open_published`.
     chosen : pyarrow.Table
         With a column ``transaction_id``.
     keys : sequence of str
@@ -206,7 +180,7 @@ def attribute_matrix(
     Parameters
     ----------
     connection : duckdb.DuckDBPyConnection
-        From `open_published`.
+        Of `warehouse.published.open_published`.
     chosen : pyarrow.Table
         With a column ``transaction_id``.
     keys : sequence of str

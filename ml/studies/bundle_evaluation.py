@@ -20,9 +20,10 @@ from ml.reports.progress import StageProgress
 from ml.rows.facts import RowFacts
 from ml.rows.known_labels import TRANSACTIONS
 from ml.rows.protocols import TEST, TRAIN, chosen_protocol, with_whole_history
-from ml.rows.training_data import TrainingData, open_published, read_training_data
+from ml.rows.training_data import TrainingData, read_training_data
 from ml.runtimes.matrix import Float32Matrix
 from ml.training.suite import SUITE, make_model
+from warehouse.published import open_published
 from warehouse.settings import Settings
 from warehouse.times import time_text
 
@@ -123,7 +124,7 @@ def read_row_facts(settings: Settings, rows: pa.Table) -> RowFacts:
         Aligned with `rows`; no amounts where they are of several currencies, no customers where there are
         none.
     """
-    with open_published(settings) as connection:
+    with open_published(settings, refused=TrainingDataError) as connection:
         connection.register("chosen", rows.select(["transaction_id"]))
         table = connection.execute(_FACTS).to_arrow_table()
         currencies = connection.execute(_CURRENCIES).fetchone()

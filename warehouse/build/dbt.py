@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from warehouse.errors import BuildError
+from warehouse.memory import Share
 from warehouse.settings import PROJECT_ROOT, Settings
 
 BuildProgress = Callable[[str, int, int], None]
@@ -82,6 +83,7 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
     return {
         "CBP_HOME": str(settings.home),
         "CBP_LIVE_STORE": settings.live_store_url,
+        "CBP_MEMORY_LIMIT": settings.memory_of(Share.BUILD),
         "DBT_TARGET_PATH": str(settings.dbt_target_dir),
         "DBT_LOG_PATH": str(settings.home / "logs"),
     }

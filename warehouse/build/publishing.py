@@ -8,6 +8,7 @@ import duckdb
 
 from warehouse.durable import sync
 from warehouse.errors import BuildError
+from warehouse.published import open_published
 from warehouse.settings import Settings
 from warehouse.sql_text import identifier, literal
 
@@ -44,7 +45,7 @@ def publish_warehouse(settings: Settings) -> dict[str, int]:
 
 def count_published(settings: Settings) -> dict[str, int]:
     """Count the rows of each published table, as `publish_warehouse` returned them."""
-    with duckdb.connect(str(settings.published_file), read_only=True) as connection:
+    with open_published(settings) as connection:
         return {
             f"{schema}.{table}": _count(connection, f"{identifier(schema)}.{identifier(table)}")
             for schema, table in _tables(connection, settings.published_file.stem)

@@ -21,6 +21,7 @@ from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
+from pydantic import Field
 
 from warehouse.engine import EngineLimits, open_engine
 from warehouse.errors import InputError
@@ -35,12 +36,10 @@ from warehouse.feature_store.entity_join import (
 from warehouse.feature_store.registry import resolve_feast_path
 from warehouse.feature_store.retrieval import ArrowRetrievalJob
 from warehouse.feature_store.source_files import column_in_file, existing_files, file_source, files_of
+from warehouse.memory import Share
+from warehouse.settings import Settings
 from warehouse.sql_text import identifier, literal
 from warehouse.times import from_us, to_us
-
-EVENT_TIMESTAMP = "event_timestamp"
-COLUMNS_AT_A_TIME = 8
-READ_ATTEMPTS = 3
 
 
 class AsofOfflineStoreConfig(FeastConfigBaseModel):
@@ -49,8 +48,8 @@ class AsofOfflineStoreConfig(FeastConfigBaseModel):
     type: Literal["warehouse.feature_store.offline_store.AsofOfflineStore"] = (
         "warehouse.feature_store.offline_store.AsofOfflineStore"
     )
-    memory_limit: str = "1GB"
-    """DuckDB's memory limit for a query; beyond it the query spills."""
+    memory_limit: str = Field(default_factory=lambda: Settings.from_environment().memory_of(Share.FEATURES))
+    """DuckDB's memory limit for a query, by default a share of ``CBP_MEMORY_LIMIT``; beyond it it spills."""
 
     temp_directory: str = "spill"
     """Where it spills; a relative path is below the home's Feast folder."""

@@ -7,16 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import duckdb
 
 from warehouse.landing.batches import work_folder
+from warehouse.memory import Share
 from warehouse.settings import Settings
 from warehouse.sql_text import literal
-
-MEMORY_LIMIT: Final = "1GB"
-"""What DuckDB keeps in memory; the rest of a large file goes to disk."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +33,13 @@ class Workspace:
 
 
 @contextmanager
-def open_workspace(settings: Settings, *, memory_limit: str = MEMORY_LIMIT) -> Iterator[Workspace]:
+def open_workspace(settings: Settings) -> Iterator[Workspace]:
     """Open a workspace; the caller holds the landing lock."""
     folder = work_folder(settings) / "workspace"
     folder.mkdir()
     try:
         with duckdb.connect() as connection:
-            connection.execute(f"set memory_limit = {literal(memory_limit)}")
+            connection.execute(f"set memory_limit = {literal(settings.memory_of(Share.INGEST))}")
             connection.execute(f"set temp_directory = {literal(str(folder / 'spill'))}")
             connection.execute("set TimeZone = 'UTC'")
             yield Workspace(connection, folder)

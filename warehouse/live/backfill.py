@@ -8,10 +8,10 @@ from typing import Final
 import duckdb
 
 from warehouse.canonical import MAX_AHEAD_US, TRANSACTION_SCHEMA
-from warehouse.errors import BuildError
 from warehouse.live.horizon import live_horizon_us
 from warehouse.live.store import LiveStore
 from warehouse.live.transfer import ALLOWED_LATENESS_US, DECISION_RETENTION_US, ROWS_PER_COMMIT
+from warehouse.published import open_published
 from warehouse.settings import Settings
 
 _KNOWN: Final = "($before is null or ingested_us < $before)"
@@ -19,7 +19,7 @@ _KNOWN: Final = "($before is null or ingested_us < $before)"
 
 def live_windows_since(settings: Settings, *, now_us: int, known_before_us: int | None = None) -> int:
     """Return from when on `backfill_live_windows` copies what happened, UTC microseconds."""
-    with _open_published(settings) as connection:
+    with open_published(settings) as connection:
         return _since(connection, _memory_us(settings), now_us=now_us, known_before_us=known_before_us)
 
 
@@ -60,7 +60,7 @@ def backfill_live_windows(
         When nothing has been published yet, or the live SQL is not compiled.
     """
     columns = ", ".join(name for name in TRANSACTION_SCHEMA.names if name != "source_order")
-    with _open_published(settings) as connection:
+    with open_published(settings) as connection:
         memory_us = _memory_us(settings)
         since_us = _since(connection, memory_us, now_us=now_us, known_before_us=known_before_us)
         recent = connection.execute(
@@ -102,11 +102,3 @@ def _since(
 
 def _memory_us(settings: Settings) -> int:
     return live_horizon_us(settings) + ALLOWED_LATENESS_US
-
-
-def _open_published(settings: Settings) -> duckdb.DuckDBPyConnection:
-    if not settings.published_file.is_file():
-        raise BuildError(
-            f"there is no published warehouse at {settings.published_file}: run `cbp build` first"
-        )
-    return duckdb.connect(str(settings.published_file), read_only=True)

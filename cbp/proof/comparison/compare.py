@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -19,6 +18,7 @@ from feature_repo.feast_store import open_store
 from feature_repo.services import FRAUD_SCORING
 from ml.features.online import service_views
 from ml.features.training_frame import training_frame, with_derived
+from warehouse.published import open_published
 from warehouse.settings import Settings
 
 MOST_DIFFERENCES: Final = 5_000_000
@@ -119,7 +119,7 @@ class DbtFeatures:
 
 def dbt_features(settings: Settings, *, derived_sql: str) -> DbtFeatures:
     """Read from a home's tables which features dbt has, and their types."""
-    with duckdb.connect(str(settings.published_file), read_only=True) as connection:
+    with open_published(settings) as connection:
         some = connection.execute("select * from marts.fct_transactions limit 1").to_arrow_table()
     store = open_store(settings)
     frame = training_frame(store, some)
@@ -206,7 +206,7 @@ def groups_of(used: Path) -> Iterator[pa.Table]:
 
 def _warehouse_rows(settings: Settings, ids: pa.ChunkedArray) -> pa.Table:
     wanted = pa.table({ID: ids})
-    with duckdb.connect(str(settings.published_file), read_only=True) as connection:
+    with open_published(settings) as connection:
         connection.register("wanted", wanted)
         return connection.execute(
             "select fct_transactions.* from marts.fct_transactions semi join wanted using (transaction_id) "

@@ -23,6 +23,7 @@ from cbp.proof.comparison.records import ARRIVAL, ID
 from warehouse.errors import OperationError
 from warehouse.live.schema import events, fraud_reports
 from warehouse.live.store import LiveStore
+from warehouse.published import open_published
 from warehouse.settings import Settings
 from warehouse.velocity.declarations import LiveFeature
 
@@ -113,7 +114,7 @@ def _read(connection: Connection, table: Table, names: Sequence[str]) -> pa.Tabl
 def warehouse_events(home: Settings) -> pa.Table:
     """Read all payments and fraud reports of a home's published warehouse, as `arrived_events` has them."""
     payments = ", ".join(name for name in _COLUMNS if name != ARRIVAL)
-    with duckdb.connect(str(home.published_file), read_only=True) as connection:
+    with open_published(home) as connection:
         return connection.execute(
             f"select row_number() over () as {ARRIVAL}, * from ("  # noqa: S608 - columns of ours
             f"select {payments}, merchant_id as reported_merchant_id from marts.fct_transactions "

@@ -18,9 +18,10 @@ from ml.features.spec import FeatureSpec
 from ml.rows.known_labels import TRANSACTIONS
 from ml.rows.protocols import TEST, TRAIN, select_rows
 from ml.rows.split_times import Windows, handbook_windows
-from ml.rows.training_data import join_features, open_published
+from ml.rows.training_data import join_features
 from ml.runtimes.matrix import Float32Matrix, Float64Vector, column_to_float64
 from ml.studies.handbook.ceiling import SimulatedPayments, ideal_scores
+from warehouse.published import open_published
 from warehouse.settings import Settings
 from warehouse.times import DAY_US
 
@@ -108,7 +109,7 @@ def read_handbook(
     joining : callable, optional
         Called when features are about to be joined.
     """
-    with open_published(settings) as connection:
+    with open_published(settings, refused=TrainingDataError) as connection:
         published = {start: handbook_windows({**protocol, "train_start": start}) for start in train_starts}
         first_us = _first_us(connection) + _FIRST_DAYS * DAY_US
         last_us = max(windows.test_end_us for windows in published.values())

@@ -20,11 +20,11 @@ from ml.customers.segmentation import SegmentedCustomers, assign_customers, clus
 from ml.errors import TrainingDataError
 from ml.evaluation.report import ModelReport
 from ml.rows.export import export_files
-from ml.rows.training_data import open_published
 from ml.studies.ablation import VARIANTS, WHOLE, Ablation, run_ablation
 from ml.studies.bundle_evaluation import evaluate_bundle, read_row_facts
 from ml.training.train import TrainingResult, train
 from warehouse.build.build import build
+from warehouse.published import open_published
 from warehouse.settings import Settings
 
 NOW_US = 1_900_000_000_000_000

@@ -13,8 +13,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ml.errors import TrainingDataError
-from ml.rows.training_data import attribute_matrix, open_published
+from ml.rows.training_data import attribute_matrix
 from tests.support.examples import examples
+from warehouse.published import open_published
 from warehouse.settings import Settings
 
 
@@ -26,7 +27,10 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def test_without_a_published_warehouse_one_is_to_be_built(settings: Settings) -> None:
-    with pytest.raises(TrainingDataError, match="found none: run `cbp build`"), open_published(settings):
+    with (
+        pytest.raises(TrainingDataError, match="found none: run `cbp build`"),
+        open_published(settings, refused=TrainingDataError),
+    ):
         pass
 
 
@@ -34,7 +38,7 @@ def test_a_warehouse_of_an_earlier_version_is_to_be_built_again(settings: Settin
     duckdb.connect(str(settings.published_file)).close()
     with (
         pytest.raises(TrainingDataError, match=r"fct_superseded_labels.*run `cbp build`"),
-        open_published(settings) as connection,
+        open_published(settings, refused=TrainingDataError) as connection,
     ):
         connection.execute("from fct_superseded_labels")
 
