@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -15,9 +15,9 @@ from warehouse.canonical import MAX_AHEAD_US, MAX_AMOUNT_MINOR, MAX_EVENT_US, MA
 from warehouse.live.events import Transaction
 from warehouse.live.labels import Label
 from warehouse.strict_json import parse_strict_json
+from warehouse.times import to_us
 
 Body = TypeVar("Body", bound=BaseModel)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_ATTRIBUTES: Final = 256
 _MAX_DETAILS: Final = 20
 # RFC 3339, section 5.6, with an offset; what is finer than a microsecond is cut off.
@@ -143,7 +143,7 @@ class TokenBody(_Strict):
     api_key: Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
-def parse_json(body: bytes) -> dict[str, Any]:
+def parse_body(body: bytes) -> dict[str, Any]:
     """Parse a request's body: one JSON object, no repeated key, no NaN.
 
     Raises
@@ -168,7 +168,7 @@ def parse_predict(body: bytes, *, max_batch: int, now_us: int) -> PredictBody:
     RequestError
         413 for more than `max_batch` transactions, 422 for anything else that does not fit.
     """
-    request = _validate(PredictBody, _limited(parse_json(body), "transactions", max_batch))
+    request = _validate(PredictBody, _limited(parse_body(body), "transactions", max_batch))
     _refuse_future([transaction.time_us() for transaction in request.transactions], "transactions", now_us)
     return request
 
@@ -198,14 +198,14 @@ def parse_labels(body: bytes, *, max_batch: int, now_us: int) -> LabelsBody:
     RequestError
         413 for more than `max_batch` labels, 422 for anything else that does not fit.
     """
-    request = _validate(LabelsBody, _limited(parse_json(body), "labels", max_batch))
+    request = _validate(LabelsBody, _limited(parse_body(body), "labels", max_batch))
     _refuse_future([label.time_us() for label in request.labels], "labels", now_us)
     return request
 
 
 def parse_token(body: bytes) -> TokenBody:
     """Parse and check the body of ``POST /token``."""
-    return _validate(TokenBody, parse_json(body))
+    return _validate(TokenBody, parse_body(body))
 
 
 def _limited(parsed: dict[str, Any], field: str, most: int) -> dict[str, Any]:
@@ -235,7 +235,7 @@ def _is_ahead(time_us: int, now_us: int) -> bool:
 def _microseconds(text: str, field: str) -> int:
     if not _RFC_3339.fullmatch(text):
         raise ValueError(f"expected {field} after RFC 3339 with an offset, 2026-01-31T12:00:00Z")
-    return (datetime.fromisoformat(text.upper()) - _EPOCH) // timedelta(microseconds=1)
+    return to_us(datetime.fromisoformat(text.upper()))
 
 
 def _validate(model: type[Body], parsed: Mapping[str, Any]) -> Body:

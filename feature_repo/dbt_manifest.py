@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from warehouse.canonical import EVENT_TIMESTAMP
 from warehouse.errors import BuildError
+from warehouse.settings import DERIVED_SQL_FILE
 
-EVENT_TIMESTAMP = "event_timestamp"
-DERIVED_FEATURES = "derived_features"
 COLUMN_TYPES = ("bigint", "double", "boolean", "varchar", "timestamp")
 
 
@@ -104,7 +104,7 @@ def read_derived_features(manifest_file: Path) -> tuple[Column, ...]:
     return tuple(
         _column(node["name"], raw)
         for node in _nodes(manifest_file)
-        if node["resource_type"] == "analysis" and node["name"] == DERIVED_FEATURES
+        if node["resource_type"] == "analysis" and f"{node['name']}.sql" == DERIVED_SQL_FILE
         for raw in node["columns"].values()
         if _is_feature(raw)
     )

@@ -18,9 +18,8 @@ from warehouse.errors import InputError, StoreError
 from warehouse.locks import locked
 from warehouse.memory import Share
 from warehouse.settings import Settings
-from warehouse.times import from_us
+from warehouse.times import EPOCH, from_us
 
-_EPOCH = from_us(0)
 _CONFIG: Final = "feature_store.yaml"
 _OWN_FILES: Final = {
     "registry": {
@@ -134,10 +133,10 @@ def _materialize_view(
         store.config, source, source.timestamp_field
     )
     # Complete up to the newest row, not further: what a later build adds after it is still to come.
-    until = min(until, newest or _EPOCH)
+    until = min(until, newest or EPOCH)
     counter = _Counter(view.name, progress)
     last = view.most_recent_end_time
-    start = max(_EPOCH, min(last, until) - (view.ttl or last - _EPOCH)) if last else _EPOCH
+    start = max(EPOCH, min(last, until) - (view.ttl or last - EPOCH)) if last else EPOCH
     # What store.materialize() does for one view, without its printing.
     store.provider.materialize_single_feature_view(
         config=store.config,

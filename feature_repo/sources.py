@@ -7,7 +7,8 @@ from pathlib import Path
 from feast import FileSource
 from feast.data_format import ParquetFormat
 
-from feature_repo.dbt_manifest import EVENT_TIMESTAMP, FeatureModel
+from feature_repo.dbt_manifest import FeatureModel
+from warehouse.canonical import EVENT_TIMESTAMP
 
 
 def build_source(model: FeatureModel, features_dir: Path) -> FileSource:

@@ -14,7 +14,7 @@ def canonical_json(values: Any) -> bytes:
     return (json.dumps(values, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=True) + "\n").encode()
 
 
-def parse_json(content: bytes, *, what: str) -> Any:
+def parse_bundle_json(content: bytes, *, what: str) -> Any:
     """Parse JSON without NaN, infinities and repeated keys.
 
     Raises

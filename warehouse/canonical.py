@@ -30,6 +30,9 @@ LABELS_FILE: Final = "labels.parquet"
 QUARANTINE_FILE: Final = "quarantine.parquet"
 REPORT_FILE: Final = "report.json"
 
+EVENT_TIMESTAMP: Final = "event_timestamp"
+"""Column of a feature table: from when on a row counts. Rows that features are joined to have it too."""
+
 SOURCE_FILE: Final = "file"
 SOURCE_API: Final = "api"
 

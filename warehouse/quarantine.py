@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Reason(StrEnum):
+class Problem(StrEnum):
     """Reason of a quarantined row. The first that applies, in this order, is the one that is kept."""
 
     NOT_UTF8 = "malformed line: not valid UTF-8"

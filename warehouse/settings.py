@@ -6,10 +6,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from warehouse.memory import DEFAULT_MEMORY_LIMIT, Share, memory_of, parse_memory
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+LIVE_SQL_FILE: Final = "live_velocity.sql"
+DERIVED_SQL_FILE: Final = "derived_features.sql"
+"""Files of `Settings.compiled_sql_dir`: analyses that dbt compiles, and scoring runs."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Settings:
     models_dir: Path
     reports_dir: Path
     live_store_url: str
-    memory_bytes: int
+    memory_bytes: int = parse_memory(DEFAULT_MEMORY_LIMIT)
     feature_repo_dir: Path = PROJECT_ROOT / "feature_repo"
 
     @classmethod

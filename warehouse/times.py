@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 DAY_US: Final = 86_400_000_000
-_EPOCH = datetime.fromtimestamp(0, UTC)
+EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 
 def now_us() -> int:
@@ -21,13 +21,13 @@ def now_us() -> int:
 
 def from_us(microseconds: int) -> datetime:
     """Return the time of UTC microseconds."""
-    return _EPOCH + timedelta(microseconds=microseconds)
+    return EPOCH + timedelta(microseconds=microseconds)
 
 
 def to_us(moment: datetime) -> int:
     """Return the UTC microseconds of a time; a naive one is UTC."""
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (aware - _EPOCH) // timedelta(microseconds=1)
+    return (aware - EPOCH) // timedelta(microseconds=1)
 
 
 def time_text(time_us: int) -> str:

@@ -36,7 +36,7 @@ __all__ = [
     "parse_record",
     "read_plaintexts",
     "segments",
-    "verify",
+    "verify_log",
 ]
 
 _MOST_TOLD: Final = 20
@@ -58,7 +58,7 @@ class BrokenLogError(AuditError):
         self.findings = findings
 
 
-def verify(log: Path, keys: AuditKeys, head: AuditHead) -> int:
+def verify_log(log: Path, keys: AuditKeys, head: AuditHead) -> int:
     """Check every record against the rules above; returns how many there are.
 
     Parameters
@@ -90,7 +90,7 @@ def find_damage(log: Path, keys: AuditKeys, head: AuditHead) -> list[Finding]:
     for line, is_whole in _lines(log):
         if not is_whole and last_number + 1 in unshipped:
             break
-        number = _number_of(line)
+        number = sequence_of(line)
         last_number = number if number is not None and number <= head.sequence else last_number + 1
         if number in unshipped and unshipped[number] != line:
             differing.append(Finding(number, number, "differs from the one in the outbox"))
@@ -147,7 +147,8 @@ def _lines(log: Path) -> Iterator[tuple[bytes, bool]]:
                 yield line.removesuffix(b"\n"), line.endswith(b"\n")
 
 
-def _number_of(line: bytes) -> int | None:
+def sequence_of(line: bytes) -> int | None:
+    """Read the number of a record; None where the line is none."""
     try:
         return parse_record(line).sequence
     except AuditError:

@@ -3,7 +3,8 @@
 A record is cleared from the outbox only when the file is on the disk. Whoever holds the log's lock ships: one
 at a time over all processes. After a crash, records may be in the file and still in the outbox: they are
 known by their bytes (the file is not trusted: a forged number hides nothing) and not written again. A torn
-last line is cut off when its record is still in the outbox; anything else stays, for `api.audit.log.verify`.
+last line is cut off when its record is still in the outbox; anything else stays, for
+`api.audit.log.verify_log`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from api.audit.log import AuditError, locked_log, parse_record
+from api.audit.log import locked_log, sequence_of
 from warehouse.durable import sync
 from warehouse.errors import CbpError
 from warehouse.live.store import LiveStore
@@ -116,7 +117,7 @@ class Shipper:
         if self._log.stat().st_size < self._segment_bytes:
             return
         with self._log.open("rb") as file:
-            first = _number_of(file.readline())
+            first = sequence_of(file.readline().removesuffix(b"\n"))
         finished = self._log.with_name(f"{self._log.name}.{first or 0:012d}")
         if first is None or finished.exists():
             logger.error("%s can't be finished: its first line is no new record", self._log.name)
@@ -143,12 +144,5 @@ def _tail(file: BinaryIO, *, length: int) -> tuple[list[bytes], int]:
 
 def _precedes(last_line: bytes, record: tuple[int, bytes]) -> bool:
     """Say whether a record comes right after a line, the empty start of a file included."""
-    last = _number_of(last_line)
+    last = sequence_of(last_line.removesuffix(b"\n"))
     return record[0] == last + 1 if last is not None else not last_line
-
-
-def _number_of(line: bytes) -> int | None:
-    try:
-        return parse_record(line.removesuffix(b"\n")).sequence
-    except AuditError:
-        return None

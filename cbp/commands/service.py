@@ -112,11 +112,11 @@ def audit_verify() -> None:
 
     Example: cbp audit verify
     """
-    from api.audit.log import AuditKeys, verify
+    from api.audit.log import AuditKeys, verify_log
 
     with _live_store() as (store, settings, _), watching.status("verifying"):
         head = store.audit_head()
-        count = verify(settings.prediction_log, AuditKeys(settings.aes_keys), head)
+        count = verify_log(settings.prediction_log, AuditKeys(settings.aes_keys), head)
     console.print(f"{count:,} records, unbroken and complete ({len(head.unshipped):,} still in the outbox)")
 
 

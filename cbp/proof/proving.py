@@ -12,7 +12,7 @@ from cbp.proof.comparison.records import USED_FILE, Recorded, write_used
 from cbp.proof.homes import only_replay
 from cbp.proof.replay import Replayed, ReplayOptions, send_history
 from cbp.proof.stages import Announce, Stages
-from cbp.proof.traffic.sending import Progress
+from ml.reports.progress import StageProgress
 from warehouse.settings import Settings
 from warehouse.velocity.declarations import read_declarations
 
@@ -81,7 +81,7 @@ class ReplayOutcome:
 
 
 def replay(
-    settings: Settings, options: ReplayOptions, *, announce: Announce, progress: Progress
+    settings: Settings, options: ReplayOptions, *, announce: Announce, progress: StageProgress
 ) -> ReplayOutcome:
     """Replay history and prove the values; see `cbp.proof.replay`.
 

@@ -28,13 +28,14 @@ from cbp.proof.homes import api_settings, create_client, fresh_home, replay_fold
 from cbp.proof.stages import Stages
 from cbp.proof.traffic.client import ScoringClient
 from cbp.proof.traffic.freshness import FreshnessProbe
-from cbp.proof.traffic.sending import Progress, Sent, daily_instants, send
+from cbp.proof.traffic.sending import Sent, daily_instants, send
 from cbp.proof.traffic.server import running_server
 from cbp.proof.traffic.stream import Course, Stream, read_stream
 from feature_repo import feast_store
 from ml.bundles.store import current_promotion, promote_bundle
 from ml.errors import BundleError
 from ml.features.catalog import read_compiled_sql
+from ml.reports.progress import StageProgress
 from ml.scoring.scorer import Bundle, Scorer
 from ml.training.train import train
 from warehouse.build.build import build
@@ -117,7 +118,7 @@ class Replayed:
 
 
 def send_history(
-    settings: Settings, options: ReplayOptions, *, stages: Stages, progress: Progress
+    settings: Settings, options: ReplayOptions, *, stages: Stages, progress: StageProgress
 ) -> Replayed:
     """Make both homes and send the history; see the module.
 
@@ -197,7 +198,7 @@ def _serve(
     options: ReplayOptions,
     *,
     due_us: Sequence[int],
-    progress: Progress,
+    progress: StageProgress,
 ) -> Traffic:
     home = settings.home
     keys = {role: create_client(settings, role) for role in ("scorer", "label_source")}

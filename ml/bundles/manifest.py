@@ -9,14 +9,13 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
-from ml.canonical_json import canonical_json, parse_json
+from ml.canonical_json import canonical_json, parse_bundle_json
 from ml.errors import BundleError
 from ml.features.spec import FeatureSpec, Name, StrictModel
+from warehouse.settings import DERIVED_SQL_FILE, LIVE_SQL_FILE
 
-FORMAT_VERSION: Final = 1
+BUNDLE_FORMAT: Final = 1
 MANIFEST_FILE: Final = "manifest.json"
-LIVE_SQL_FILE: Final = "live_velocity.sql"
-DERIVED_SQL_FILE: Final = "derived_features.sql"
 REFERENCE_FILE: Final = "reference.json"
 PARITY_FILE: Final = "parity.json"
 
@@ -26,7 +25,7 @@ FileName = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9_]{1,80}(\.[a-z0-9_]{1,20}){1,2}$", max_length=100)
 ]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,119}$")]
+BundleLabel = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,119}$")]
 
 
 class StepSpec(StrictModel):
@@ -126,8 +125,8 @@ class Manifest(StrictModel):
     """
 
     format_version: Literal[1]
-    name: Label
-    version: Label
+    name: BundleLabel
+    version: BundleLabel
     service: Name
     features: list[FeatureSpec] = Field(min_length=1, max_length=10_000)
     steps: list[StepSpec] = Field(min_length=1, max_length=100)
@@ -176,11 +175,11 @@ def parse_manifest(content: bytes) -> Manifest:
     BundleError
         When it is no JSON, of an unknown format, or does not fit the schema.
     """
-    values = parse_json(content, what=MANIFEST_FILE)
+    values = parse_bundle_json(content, what=MANIFEST_FILE)
     found = values.get("format_version") if isinstance(values, dict) else type(values).__name__
-    if type(found) is not int or found != FORMAT_VERSION:
+    if type(found) is not int or found != BUNDLE_FORMAT:
         raise BundleError(
-            f"expected a bundle of format {FORMAT_VERSION}, got {found!r}: train again or update"
+            f"expected a bundle of format {BUNDLE_FORMAT}, got {found!r}: train again or update"
         )
     try:
         return Manifest.model_validate(values)

@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from ml.bundles.files import read_regular
 from ml.bundles.manifest import MANIFEST_FILE, Manifest, parse_manifest
-from ml.canonical_json import canonical_json, parse_json
+from ml.canonical_json import canonical_json, parse_bundle_json
 from ml.errors import BundleError
 from warehouse.durable import sync, sync_tree, write_whole
 from warehouse.locks import locked
@@ -245,7 +245,7 @@ def _read_current(models_dir: Path) -> dict[str, Any]:
     path = models_dir / CURRENT_FILE
     if not path.exists() and not path.is_symlink():
         raise BundleError("expected a promoted model, found none: run `cbp train`")
-    values = parse_json(read_regular(path, limit=_MAX_MANIFEST_BYTES), what=CURRENT_FILE)
+    values = parse_bundle_json(read_regular(path, limit=_MAX_MANIFEST_BYTES), what=CURRENT_FILE)
     if not isinstance(values, dict) or values.get("format_version") != 1:
         raise BundleError(f"{CURRENT_FILE} is of an unknown format: promote again")
     if not isinstance(values.get("history"), list):

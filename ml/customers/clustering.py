@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ml.customers.methods import (
-    METHODS,
+    CLUSTER_METHODS,
     OUTLIER,
+    ClusterCodes,
     Clusters,
     KProgress,
-    Labels,
     References,
     mean_silhouette,
     run_method,
@@ -29,7 +29,7 @@ from ml.customers.space import Matrix, ProfileSpace
 from ml.errors import TrainingDataError
 
 OUTLIER_NAME: Final = "unlike the others"
-FORMAT_VERSION: Final = 1
+CLUSTERING_FORMAT: Final = 1
 _FEWEST_CUSTOMERS: Final = 20
 _BLOCK_ROWS: Final = 2_000
 # Beyond this many customers the tree and the densities don't fit in time or memory: a sample is fitted.
@@ -85,7 +85,7 @@ class Assignment:
         Coordinates along the main directions.
     """
 
-    codes: Labels
+    codes: ClusterCodes
     distances: Matrix
     typicality: Matrix
     points: Matrix
@@ -98,7 +98,7 @@ class Clustering:
     Parameters
     ----------
     method : str
-        In `ml.customers.methods.METHODS`.
+        In `ml.customers.methods.CLUSTER_METHODS`.
     columns : tuple of str
         Profile columns, in order.
     space : ProfileSpace
@@ -139,7 +139,7 @@ class Clustering:
         """Return it as JSON values."""
         reach = [None if np.isinf(value) else value for value in self.references.reach.tolist()]
         return {
-            "format_version": FORMAT_VERSION,
+            "format_version": CLUSTERING_FORMAT,
             "method": self.method,
             "columns": list(self.columns),
             "space": self.space.as_dict(),
@@ -156,9 +156,9 @@ class Clustering:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Clustering:
         """Read what `as_dict` returned."""
-        if values.get("format_version") != FORMAT_VERSION:
+        if values.get("format_version") != CLUSTERING_FORMAT:
             raise TrainingDataError(
-                f"expected a clustering of format {FORMAT_VERSION}, got {values.get('format_version')!r}: "
+                f"expected a clustering of format {CLUSTERING_FORMAT}, got {values.get('format_version')!r}: "
                 "run `cbp cluster` again"
             )
         dimensions = len(values["space"]["directions"])
@@ -262,7 +262,7 @@ def fit_clustering(
     return Fit(clustering, rows, found)
 
 
-def nearest_reference(references: References, points: Matrix) -> Labels:
+def nearest_reference(references: References, points: Matrix) -> ClusterCodes:
     """Return the cluster of each point's nearest reference point; -1 where it is out of reach.
 
     Of equally near ones the first decides. Each point is decided alone, in blocks that bound the memory.
@@ -283,8 +283,8 @@ def nearest_reference(references: References, points: Matrix) -> Labels:
 
 
 def _check(profiles: Matrix, columns: Sequence[str], method: str, k: int | None) -> None:
-    if method not in METHODS:
-        raise TrainingDataError(f"expected a method among {', '.join(METHODS)}, got {method!r}")
+    if method not in CLUSTER_METHODS:
+        raise TrainingDataError(f"expected a method among {', '.join(CLUSTER_METHODS)}, got {method!r}")
     if len(profiles) < _FEWEST_CUSTOMERS:
         raise TrainingDataError(
             f"expected {_FEWEST_CUSTOMERS} customers or more to cluster, got {len(profiles)}: ingest more "
@@ -303,7 +303,7 @@ def _check(profiles: Matrix, columns: Sequence[str], method: str, k: int | None)
         raise TrainingDataError(f"expected k from 2 to {len(profiles) // 2}, got {k}")
 
 
-def _ordered_by_size(found: Clusters, points: Matrix) -> tuple[References, Labels]:
+def _ordered_by_size(found: Clusters, points: Matrix) -> tuple[References, ClusterCodes]:
     """Return references and the method's labels with codes by falling size, then by the centre."""
     clusters = np.unique(found.references.clusters)
     sizes = {cluster: int((found.labels == cluster).sum()) for cluster in clusters.tolist()}
@@ -321,7 +321,7 @@ def _ordered_by_size(found: Clusters, points: Matrix) -> tuple[References, Label
 
 
 def _describe(
-    points: Matrix, scaled: Matrix, codes: Labels, references: References, columns: Sequence[str]
+    points: Matrix, scaled: Matrix, codes: ClusterCodes, references: References, columns: Sequence[str]
 ) -> tuple[Segment, ...]:
     segments = []
     known = np.unique(references.clusters).tolist()

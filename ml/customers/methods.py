@@ -29,7 +29,7 @@ from threadpoolctl import threadpool_limits
 
 from ml.customers.space import Matrix
 
-Labels = npt.NDArray[np.int64]
+ClusterCodes = npt.NDArray[np.int64]
 KProgress = Callable[[int, int], None]
 """Called with how many values of k are tried and how many there are."""
 
@@ -55,7 +55,7 @@ class References:
     """
 
     points: Matrix
-    clusters: Labels
+    clusters: ClusterCodes
     reach: Matrix
 
 
@@ -102,7 +102,7 @@ class Clusters:
         What the method was run with.
     """
 
-    labels: Labels
+    labels: ClusterCodes
     references: References
     choice: KChoice | None
     linkage: Matrix | None
@@ -122,7 +122,7 @@ def run_method(
     Parameters
     ----------
     method : str
-        In `METHODS`.
+        In `CLUSTER_METHODS`.
     points : ndarray of float64, shape (n, n_dimensions)
     k : int or None
         Clusters of k-means and of the hierarchical method; None: chosen by silhouette.
@@ -132,11 +132,11 @@ def run_method(
     """
     # One thread: threads that wait for each other on a busy machine take several times as long.
     with threadpool_limits(1):
-        return METHODS[method](points, k, seed, progress)
+        return CLUSTER_METHODS[method](points, k, seed, progress)
 
 
 def choose_k(
-    points: Matrix, labels_of: Callable[[int], Labels], *, seed: int, progress: KProgress
+    points: Matrix, labels_of: Callable[[int], ClusterCodes], *, seed: int, progress: KProgress
 ) -> KChoice:
     """Choose k by the silhouette of a sample of the points; `labels_of` clusters into k."""
     ks = [k for k in K_RANGE if k < len(np.unique(points, axis=0))]
@@ -158,7 +158,7 @@ def choose_k(
     )
 
 
-def mean_silhouette(points: Matrix, labels: Labels, *, seed: int) -> float | None:
+def mean_silhouette(points: Matrix, labels: ClusterCodes, *, seed: int) -> float | None:
     """Return the mean silhouette of a sample of the clustered points; None with fewer than two clusters."""
     inside = labels != OUTLIER
     if len(np.unique(labels[inside])) < 2 or inside.sum() <= len(np.unique(labels[inside])):
@@ -190,7 +190,7 @@ def _kmeans(points: Matrix, k: int | None, seed: int, progress: KProgress) -> Cl
 def _hierarchical(points: Matrix, k: int | None, seed: int, progress: KProgress) -> Clusters:
     tree = np.asarray(linkage(points, method="ward"), dtype=np.float64)
 
-    def cut(count: int) -> Labels:
+    def cut(count: int) -> ClusterCodes:
         return np.asarray(fcluster(tree, count, criterion="maxclust"), dtype=np.int64) - 1
 
     choice = None
@@ -228,7 +228,7 @@ def _hdbscan(points: Matrix, k: int | None, seed: int, progress: KProgress) -> C
     return Clusters(labels, references, None, None, {"min_cluster_size": smallest})
 
 
-METHODS: Final[dict[str, Callable[[Matrix, int | None, int, KProgress], Clusters]]] = {
+CLUSTER_METHODS: Final[dict[str, Callable[[Matrix, int | None, int, KProgress], Clusters]]] = {
     "kmeans": _kmeans,
     "hierarchical": _hierarchical,
     "dbscan": _dbscan,
@@ -237,11 +237,11 @@ METHODS: Final[dict[str, Callable[[Matrix, int | None, int, KProgress], Clusters
 """By name."""
 
 
-def _centres(points: Matrix, labels: Labels) -> Matrix:
+def _centres(points: Matrix, labels: ClusterCodes) -> Matrix:
     return np.stack([points[labels == cluster].mean(axis=0) for cluster in range(int(labels.max()) + 1)])
 
 
-def _inertia(points: Matrix, labels: Labels) -> float:
+def _inertia(points: Matrix, labels: ClusterCodes) -> float:
     return float(np.sum((points - _centres(points, labels)[labels]) ** 2))
 
 

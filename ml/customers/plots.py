@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from scipy.cluster.hierarchy import dendrogram
 
 from ml.customers.clustering import Segment
-from ml.customers.methods import OUTLIER, KChoice, Labels
+from ml.customers.methods import OUTLIER, ClusterCodes, KChoice
 from ml.customers.space import Matrix
 from ml.reports.drawing import BLUE, GREY, ORANGE, PALETTE, draw
 
@@ -59,7 +59,7 @@ def plot_dendrogram(linkage: Matrix, path: Path, *, cut: int) -> Path:
 
 
 def plot_map(
-    coordinates: Matrix, codes: Labels, segments: Sequence[Segment], path: Path, *, title: str
+    coordinates: Matrix, codes: ClusterCodes, segments: Sequence[Segment], path: Path, *, title: str
 ) -> Path:
     """Draw customers on a plane, coloured and shaped by segment; shape (n, 2)."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ml.customers.clustering import Fit
-from ml.customers.methods import Labels
+from ml.customers.methods import ClusterCodes
 from ml.customers.plots import plot_dendrogram, plot_k_choice, plot_map, plot_traits
 from ml.customers.space import Matrix
 from ml.reports.files import write_csv, write_json
@@ -33,7 +33,7 @@ _OWN_RULE: Final = ("kmeans", "dbscan")
 
 
 def write_cluster_report(
-    folder: Path, fit: Fit, *, codes: Labels, maps: Mapping[str, Matrix], as_of: str
+    folder: Path, fit: Fit, *, codes: ClusterCodes, maps: Mapping[str, Matrix], as_of: str
 ) -> None:
     """Write the report.
 

@@ -28,7 +28,7 @@ from warehouse.times import DAY_US, time_text
 ClusterProgress = Callable[[str, int, int], None]
 """Called with what begins or goes on, how many steps of it are done, and how many there are."""
 
-REPORT_NAME: Final = "clustering"
+_REPORT_NAME: Final = "clustering"
 _EVERY_DAYS: Final = 7
 _MOST_ON_MAP: Final = 3_000
 
@@ -113,7 +113,7 @@ def cluster_customers(
     shown = _drawn(fit.rows, seed)
     assigned = fit.clustering.assign(profiles.values[shown])
     maps = {name: project(assigned.points, name, seed=seed) for name in dict.fromkeys(("pca", projection))}
-    folder = settings.reports_dir / REPORT_NAME
+    folder = settings.reports_dir / _REPORT_NAME
     write_cluster_report(folder, fit, codes=assigned.codes, maps=maps, as_of=time_text(fitted_us))
     times = _times(fitted_us, _latest(reader, now_us))
     tables = [

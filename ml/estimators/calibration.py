@@ -11,7 +11,7 @@ from ml.runtimes.curves import CurveRuntime
 from ml.runtimes.dense import sigmoid
 from ml.runtimes.matrix import Float64Vector, to_float32
 
-METHODS: Final = ("isotonic", "sigmoid")
+CALIBRATION_METHODS: Final = ("isotonic", "sigmoid")
 _LOGIT_LIMIT: Final = 16.0
 _SIGMOID_KNOTS: Final = 321
 # How far a level of isotonic regression leans towards its neighbours: scores within it keep their order.
@@ -42,8 +42,8 @@ def fit_calibration(scores: npt.ArrayLike, labels: npt.ArrayLike, *, method: str
     ----------
     .. [1] Platt, "Probabilistic outputs for support vector machines", 1999.
     """
-    if method not in METHODS:
-        raise ValueError(f"expected a method among {METHODS}, got {method!r}")
+    if method not in CALIBRATION_METHODS:
+        raise ValueError(f"expected a method among {CALIBRATION_METHODS}, got {method!r}")
     risk = to_float32(np.asarray(scores, dtype=np.float64)).astype(np.float64)
     fraud = np.asarray(labels, dtype=np.float64)
     if len(np.unique(fraud)) < 2:

@@ -6,18 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.base import clone
 
 from ml.estimators.base import BinaryClassifier, ExportedStep, drawn_seed, seeded
 from ml.estimators.calibration import fit_calibration, fit_ranks, through
+from ml.estimators.classifier_base import Labels
 from ml.estimators.linear_and_neural import CLASSIFIERS
 from ml.runtimes.curves import MeanRuntime
 from ml.runtimes.kinds import CURVE, MEAN, ExportedModel
 from ml.runtimes.matrix import Float32Matrix, Float64Vector, to_float32
 
 _FEWEST_HELD_OUT = 50
-Labels = npt.NDArray[np.int64]
 
 
 class CalibratedClassifier(BinaryClassifier):

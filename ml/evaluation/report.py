@@ -59,7 +59,7 @@ EvaluationProgress = Callable[[str], None]
 METRICS_FILE: Final = "metrics.json"
 EXTERNAL_FILE: Final = "external_metrics.json"
 CLASSES_FILE: Final = "classification_report.csv"
-PAGE_FILE: Final = "report.html"
+_PAGE_FILE: Final = "report.html"
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,9 @@ def evaluate_model(
     write_csv(*_classes(rows.scores >= alerts_from, rows.labels), folder / CLASSES_FILE)
     progress("drawing")
     pictures = _pictures(rows, folder, measure, model_name)
-    write_page(folder / PAGE_FILE, metrics, pictures, external=None if external is None else external_figures)
+    write_page(
+        folder / _PAGE_FILE, metrics, pictures, external=None if external is None else external_figures
+    )
     return ModelReport(folder, evaluation, external_evaluation, metrics)
 
 

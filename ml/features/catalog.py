@@ -13,11 +13,11 @@ import pyarrow as pa
 from feature_repo.dbt_manifest import read_derived_features, read_feature_models
 from ml.errors import TrainingDataError
 from ml.features.families import family_of
-from ml.features.spec import FeatureSpec, Source
+from ml.features.spec import FeatureSource, FeatureSpec
 from warehouse.errors import BuildError
-from warehouse.settings import Settings
+from warehouse.settings import DERIVED_SQL_FILE, LIVE_SQL_FILE, Settings
 
-_SOURCES: Final[Mapping[str, Source]] = {
+_SOURCES: Final[Mapping[str, FeatureSource]] = {
     "transaction_velocity": "velocity",
     "customer_profile": "profile",
     "merchant_risk": "merchant_risk",
@@ -34,7 +34,7 @@ AMOUNT: Final = "amount_minor"
 class ColumnNote:
     """What dbt's manifest says of one column."""
 
-    source: Source
+    source: FeatureSource
     description: str
     unit: str | None
 
@@ -80,8 +80,8 @@ def read_compiled_sql(settings: Settings) -> CompiledSql:
     folder = settings.compiled_sql_dir
     try:
         return CompiledSql(
-            live=(folder / "live_velocity.sql").read_text(encoding="utf-8"),
-            derived=(folder / "derived_features.sql").read_text(encoding="utf-8"),
+            live=(folder / LIVE_SQL_FILE).read_text(encoding="utf-8"),
+            derived=(folder / DERIVED_SQL_FILE).read_text(encoding="utf-8"),
         )
     except OSError as error:
         raise TrainingDataError("expected the SQL that dbt compiles: run `cbp build` first") from error

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 
 Text = Annotated[str, StringConstraints(max_length=4000)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-Source = Literal[
+FeatureSource = Literal[
     "velocity", "profile", "merchant_risk", "category_risk", "segment", "derived", "raw", "attribute", "other"
 ]
 
@@ -43,7 +43,7 @@ class FeatureSpec(StrictModel):
 
     name: Name
     dtype: Literal["bigint", "double", "boolean"]
-    source: Source
+    source: FeatureSource
     family: Name
     description: Text = ""
     unit: Name | None = None

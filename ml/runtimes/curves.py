@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ml.canonical_json import canonical_json, parse_json
+from ml.canonical_json import canonical_json, parse_bundle_json
 from ml.errors import BundleError
 from ml.runtimes.matrix import Float32Matrix, Float64Vector
 
@@ -38,7 +38,7 @@ class CurveRuntime:
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> CurveRuntime:
         """Load from the files of a bundle's step: ``knots``, a JSON object of ``x`` and ``y``."""
-        knots: Any = parse_json(files["knots"], what="a curve")
+        knots: Any = parse_bundle_json(files["knots"], what="a curve")
         return cls(knots["x"], knots["y"])
 
     def files(self) -> dict[str, bytes]:
@@ -67,7 +67,7 @@ class MeanRuntime:
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> MeanRuntime:
         """Load from the files of a bundle's step: ``width``, a JSON number."""
-        return cls(parse_json(files["width"], what="a mean"))
+        return cls(parse_bundle_json(files["width"], what="a mean"))
 
     def files(self) -> dict[str, bytes]:
         """Return the mean as a bundle stores it."""

@@ -21,7 +21,7 @@ import numpy as np
 
 from ml.bundles.manifest import PARITY_FILE
 from ml.bundles.store import VerifiedBundle
-from ml.canonical_json import parse_json
+from ml.canonical_json import parse_bundle_json
 from ml.errors import BundleError
 from ml.runtimes.matrix import Float32Matrix, Float64Vector, to_float32
 from ml.scoring.graph import ModelGraph
@@ -43,7 +43,7 @@ def check_sample(graph: ModelGraph, bundle: VerifiedBundle) -> None:
         When the sample is malformed or lacks the answer of a model, a runtime is further away than its
         tolerance, or the bundle decides otherwise.
     """
-    values = parse_json(bundle.files[PARITY_FILE], what=PARITY_FILE)
+    values = parse_bundle_json(bundle.files[PARITY_FILE], what=PARITY_FILE)
     try:
         inputs = np.asarray(values["inputs"], dtype=np.float64)
         trained = {name: np.asarray(column, np.float64) for name, column in values["outputs"].items()}

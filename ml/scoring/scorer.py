@@ -14,9 +14,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ml.bundles.manifest import DERIVED_SQL_FILE, LIVE_SQL_FILE, REFERENCE_FILE, Manifest
+from ml.bundles.manifest import REFERENCE_FILE, Manifest
 from ml.bundles.store import VerifiedBundle, current_promotion, verify_bundle
-from ml.canonical_json import parse_json
+from ml.canonical_json import parse_bundle_json
 from ml.errors import BundleError
 from ml.features.spec import FeatureSpec
 from ml.reasons.explainer import Explainer, Reason
@@ -24,8 +24,8 @@ from ml.reasons.reference import ReferenceStatistics
 from ml.runtimes.matrix import Float32Matrix, Float64Vector, rows_to_matrix
 from ml.scoring.graph import ModelGraph
 from ml.scoring.parity import check_sample
-from ml.scoring.thresholds import Decision, Thresholds
-from warehouse.settings import Settings
+from ml.scoring.thresholds import DecisionKind, Thresholds
+from warehouse.settings import DERIVED_SQL_FILE, LIVE_SQL_FILE, Settings
 
 __all__ = ["Bundle", "Explain", "Reason", "Score", "Scorer"]
 
@@ -50,7 +50,7 @@ class Score:
 
     fraud_probability: float
     anomaly_score: float | None
-    decision: Decision
+    decision: DecisionKind
     reasons: tuple[Reason, ...]
 
 
@@ -117,7 +117,7 @@ class Scorer:
         check_sample(self._graph, bundle)
         self._plain, self._attributes = _split_features(bundle.manifest.features)
         self.reference = ReferenceStatistics.from_dict(
-            parse_json(bundle.files[REFERENCE_FILE], what=REFERENCE_FILE)
+            parse_bundle_json(bundle.files[REFERENCE_FILE], what=REFERENCE_FILE)
         )
         self._explainer = _load_explainer(bundle.manifest, self._graph, self.reference)
         self.bundle = _describe(bundle)

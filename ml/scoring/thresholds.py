@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-Decision = Literal["approve", "review", "decline"]
+DecisionKind = Literal["approve", "review", "decline"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Thresholds:
     calibration_rows: int
     calibration_days: float
 
-    def decide(self, probability: float) -> Decision:
+    def decide(self, probability: float) -> DecisionKind:
         """Return 'decline', 'review' or 'approve'."""
         if self.decline is not None and probability >= self.decline:
             return "decline"

@@ -32,7 +32,7 @@ from ml.rows.training_data import TrainingData, read_training_data
 from warehouse.settings import Settings
 from warehouse.times import DAY_US, time_text
 
-REPORT_NAME: Final = "ablation"
+_REPORT_NAME: Final = "ablation"
 WHOLE: Final = "whole"
 _FIGURES: Final = {
     "average_precision": "average precision",
@@ -214,7 +214,7 @@ def run_ablation(
         for name in _FIGURES
         if getattr(runs[0].figures, name) is not None
     )
-    folder = settings.reports_dir / REPORT_NAME
+    folder = settings.reports_dir / _REPORT_NAME
     _write(folder, runs, gains, {**wanted, "classifier": classifier, "weeks": weeks, "seeds": seeds})
     progress("compared", total, total)
     return Ablation(tuple(runs), gains, folder)

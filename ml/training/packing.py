@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ml.bundles.manifest import DERIVED_SQL_FILE, LIVE_SQL_FILE, PARITY_FILE, REFERENCE_FILE, TrainingSpec
+from ml.bundles.manifest import PARITY_FILE, REFERENCE_FILE, TrainingSpec
 from ml.canonical_json import canonical_json
 from ml.estimators.base import ExportedStep
 from ml.estimators.hybrid import ANOMALY_SCORE, HybridFraudPipeline
@@ -23,7 +23,7 @@ from ml.reasons.reference import ReferenceStatistics, draw_sample
 from ml.runtimes.kinds import DENSE_KINDS, EXPLAINED_KINDS, TREE_KINDS
 from ml.runtimes.matrix import Float32Matrix
 from ml.scoring.thresholds import Thresholds
-from warehouse.settings import PROJECT_ROOT
+from warehouse.settings import DERIVED_SQL_FILE, LIVE_SQL_FILE, PROJECT_ROOT
 
 FRAUD_PROBABILITY: Final = "fraud_probability"
 _LIBRARIES: Final = (

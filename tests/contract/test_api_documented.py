@@ -60,7 +60,7 @@ def codes() -> list[str]:
         text = file.read_text(encoding="utf-8")
         found |= set(re.findall(r'HTTPStatus\.[A-Z_]+,\s+"([a-z_]+)"', text))
         found |= set(re.findall(r'_refused\("([a-z_]+)"', text))
-        found |= {f"too_many_{field}" for field in re.findall(r'_limited\(parse_json\(body\), "(\w+)"', text)}
+        found |= {f"too_many_{field}" for field in re.findall(r'_limited\(parse_body\(body\), "(\w+)"', text)}
     return sorted(found)
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from warehouse.ingest.ingest import FileReport, ingest
-from warehouse.ingest.mapping.rules import Mapping as FileMapping
+from warehouse.ingest.mapping.rules import MappingRules
 from warehouse.landing.batches import list_batches
 from warehouse.settings import Settings
 
@@ -68,7 +68,7 @@ def write_bytes(path: Path, content: bytes) -> Path:
     return path
 
 
-def ingest_one(settings: Settings, path: Path, *, mapping: str | FileMapping | None = None) -> FileReport:
+def ingest_one(settings: Settings, path: Path, *, mapping: str | MappingRules | None = None) -> FileReport:
     """Ingest one file that must land."""
     report = ingest(settings, [path], mapping=mapping)
     report.raise_on_failure()

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from api.audit.log import AuditKeys, verify
+from api.audit.log import AuditKeys, verify_log
 from api.settings import ApiSettings
 from feature_repo import feast_store
 from tests.support.api_client import Api, open_api
@@ -72,7 +72,9 @@ def answers(folder: Path) -> list[Any]:
 def test_its_audit_log_is_unbroken(settings: ApiSettings) -> None:
     with closing(LiveStore.open(settings.home)) as store:
         store.create_tables()
-        assert verify(settings.prediction_log, AuditKeys(settings.aes_keys), store.audit_head()) == DECISIONS
+        assert (
+            verify_log(settings.prediction_log, AuditKeys(settings.aes_keys), store.audit_head()) == DECISIONS
+        )
 
 
 def test_what_it_decided_stands(opened: Callable[[], Api], answers: list[Any]) -> None:

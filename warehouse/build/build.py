@@ -12,9 +12,9 @@ from warehouse.build.publishing import count_published, publish_warehouse
 from warehouse.landing.batches import list_batches
 from warehouse.landing.segments import ensure_segments
 from warehouse.live.landing_of_scored import LandedFromLive, land_scored, landed_from_live
-from warehouse.settings import Settings
+from warehouse.settings import DERIVED_SQL_FILE, LIVE_SQL_FILE, Settings
 
-ANALYSES: Final = ("live_velocity", "derived_features")
+COMPILED_ANALYSES: Final = tuple(file.removesuffix(".sql") for file in (LIVE_SQL_FILE, DERIVED_SQL_FILE))
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def build(
     nodes = run_dbt(
         settings,
         ["build", "--exclude-resource-type", "unit_test", *extent, *present],
-        ["compile", "--select", *ANALYSES, *present],
+        ["compile", "--select", *COMPILED_ANALYSES, *present],
         progress=progress,
     )
     published = publish_warehouse(settings)

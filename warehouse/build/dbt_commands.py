@@ -26,7 +26,7 @@ from warehouse.build.parsed_project import keep_parsed, load_parsed, parse_key
 _OUTPUT: Final = ("--log-format", "json", "--log-level-file", "none")
 
 
-def serve() -> None:
+def answer_requests() -> None:
     """Answer requests until there are no more."""
     for line in sys.stdin:
         request = json.loads(line)
@@ -88,4 +88,4 @@ def _close_database() -> None:
 
 
 if __name__ == "__main__":
-    serve()
+    answer_requests()

@@ -15,6 +15,7 @@ from feast import FeatureView, FileSource
 from feast.feature_view import DUMMY_ENTITY_ID
 from feast.repo_config import RepoConfig
 
+from warehouse.canonical import EVENT_TIMESTAMP
 from warehouse.engine import EngineLimits, open_engine
 from warehouse.errors import InputError, OperationError
 from warehouse.feature_store.asof_join import SourceFiles, match_rows
@@ -26,7 +27,6 @@ from warehouse.feature_store.source_files import (
     take_columns,
 )
 
-EVENT_TIMESTAMP = "event_timestamp"
 READ_ATTEMPTS = 3
 
 

@@ -102,7 +102,7 @@ def write_quarantine(
     return {str(reason): int(count) for reason, count in counts}
 
 
-def write_report(folder: Path, report: Mapping[str, Any]) -> None:
+def write_ingest_report(folder: Path, report: Mapping[str, Any]) -> None:
     """Write the batch's report."""
     (folder / REPORT_FILE).write_text(
         json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"

@@ -18,7 +18,7 @@ import duckdb
 
 from warehouse.canonical import TRANSACTION_SCHEMA
 from warehouse.landing.batches import Batch
-from warehouse.quarantine import Reason
+from warehouse.quarantine import Problem
 from warehouse.sql_text import literal
 
 _NOT_CONTENT: Final = ("transaction_id", "ingested_us", "source", "source_order")
@@ -74,7 +74,7 @@ def judge_rows(connection: duckdb.DuckDBPyConnection, batches: Sequence[Batch]) 
         )
         select
             mapped_rows.line,
-            case when not ({is_same}) then {literal(Reason.CONFLICT)} end as reason
+            case when not ({is_same}) then {literal(Problem.CONFLICT)} end as reason
         from mapped_rows
         inner join firsts on mapped_rows.transaction_id = firsts.transaction_id
         where mapped_rows.reason is null and mapped_rows.line is distinct from firsts.first_line

@@ -16,10 +16,15 @@ from pathlib import Path
 import duckdb
 
 from warehouse.errors import InputError, StoreError
-from warehouse.ingest.batch_files import write_labels, write_quarantine, write_report, write_transactions
+from warehouse.ingest.batch_files import (
+    write_ingest_report,
+    write_labels,
+    write_quarantine,
+    write_transactions,
+)
 from warehouse.ingest.dedupe import Verdicts, count_repeated_contents, judge_rows
 from warehouse.ingest.mapping.loading import load_mapping, recognise_mapping
-from warehouse.ingest.mapping.rules import Mapping as FileMapping
+from warehouse.ingest.mapping.rules import MappingRules
 from warehouse.ingest.mapping.statement import Statement, render_mapping
 from warehouse.ingest.reading.sources import Source, open_source
 from warehouse.ingest.reading.streams import RawFile, check_unchanged, read_through, translate_errors
@@ -28,7 +33,7 @@ from warehouse.landing.batches import Batch, ensure_landing, landing_lock, list_
 from warehouse.live.landing_of_scored import NOTHING_LANDED, LandedFromLive, land_scored
 from warehouse.settings import Settings
 
-Progress = Callable[[Path, str], None]
+IngestProgress = Callable[[Path, str], None]
 """Told which file is worked on and what is done: reading, mapping, comparing, writing, landing."""
 
 
@@ -132,8 +137,8 @@ def ingest(
     settings: Settings,
     files: Sequence[Path],
     *,
-    mapping: str | FileMapping | None = None,
-    progress: Progress | None = None,
+    mapping: str | MappingRules | None = None,
+    progress: IngestProgress | None = None,
 ) -> IngestReport:
     """Land raw files, one batch each, in the order given, after what the API has scored.
 
@@ -146,7 +151,7 @@ def ingest(
         Names the landing folder.
     files : sequence of Path
         CSV, NDJSON, JSON arrays (plain, ``.gz`` or ``.zst``) or Parquet.
-    mapping : str or Mapping, optional
+    mapping : str or MappingRules, optional
         A preset, a YAML file's path or a loaded mapping; by default a preset is recognised from the columns.
     progress : callable, optional
         Told each step.
@@ -181,7 +186,7 @@ def _say_nothing(file: Path, step: str) -> None:
 
 
 def _ingest_file(
-    settings: Settings, path: Path, *, mapping: FileMapping | None, progress: Progress
+    settings: Settings, path: Path, *, mapping: MappingRules | None, progress: IngestProgress
 ) -> FileReport:
     progress(path, "reading")
     file = read_through(path)
@@ -201,7 +206,7 @@ def _ingest_file(
         return run.land(name, progress=progress)
 
 
-def _name_batch(file: RawFile, mapping: FileMapping) -> str:
+def _name_batch(file: RawFile, mapping: MappingRules) -> str:
     """Name a batch after the content and the mapping: the same twice is the same batch."""
     return "file-" + hashlib.sha256(f"{file.content_sha256}:{mapping.fingerprint}".encode()).hexdigest()[:24]
 
@@ -214,11 +219,11 @@ class _FileRun:
     workspace: Workspace
     file: RawFile
     source: Source
-    mapping: FileMapping
+    mapping: MappingRules
     statement: Statement
     batches: Sequence[Batch]
 
-    def land(self, name: str, *, progress: Progress) -> FileReport:
+    def land(self, name: str, *, progress: IngestProgress) -> FileReport:
         path = self.file.path
         progress(path, "mapping")
         self._map_rows()
@@ -264,7 +269,7 @@ class _FileRun:
             reasons=reasons,
             unknown_columns=self.statement.unknown_columns,
         )
-        write_report(
+        write_ingest_report(
             folder,
             {
                 "version": 1,

@@ -6,9 +6,8 @@ import re
 from typing import Final
 
 from warehouse.errors import BuildError
-from warehouse.settings import Settings
+from warehouse.settings import LIVE_SQL_FILE, Settings
 
-LIVE_SQL_FILE: Final = "live_velocity.sql"
 _HORIZON: Final = re.compile(r"^-- live_horizon_us = ([1-9][0-9]{0,17})$", re.MULTILINE | re.ASCII)
 
 

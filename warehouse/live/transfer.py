@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from sqlalchemy import Connection, and_, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from warehouse.canonical import PLAIN_FIELDS, SOURCE_API, TRANSACTION_SCHEMA
 from warehouse.live.arrivals import take_arrivals
 from warehouse.live.engine import LiveEngine
-from warehouse.live.events import attributes_json
+from warehouse.live.events import attributes_json, micro_degrees
 from warehouse.live.fraud_reports import prune_reports
 from warehouse.live.schema import Head, claims, decisions, events, heads
 from warehouse.times import DAY_US
@@ -53,8 +52,8 @@ def _insert_history(connection: Connection, part: pa.Table) -> int:
     columns: dict[str, Sequence[Any]] = {
         "arrival_seq": range(first_seq, first_seq + part.num_rows),
         **{name: part.column(name).to_pylist() for name in _PLAIN_COLUMNS},
-        "latitude_e6": _micro_degrees(part.column("latitude")),
-        "longitude_e6": _micro_degrees(part.column("longitude")),
+        "latitude_e6": [*map(micro_degrees, part.column("latitude").to_pylist())],
+        "longitude_e6": [*map(micro_degrees, part.column("longitude").to_pylist())],
         "attributes_number": _attributes(part, "attributes_number"),
         "attributes_text": _attributes(part, "attributes_text"),
         "source": [SOURCE_WAREHOUSE] * part.num_rows,
@@ -76,12 +75,6 @@ def _insert_or_ignore(connection: Connection, columns: Sequence[str]) -> Any:
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement: Any = dialect.insert(events).values(dict.fromkeys(columns))
     return statement.on_conflict_do_nothing(index_elements=["transaction_id"])
-
-
-def _micro_degrees(degrees: pa.ChunkedArray) -> list[int | None]:
-    values = pc.floor(pc.add(pc.multiply(degrees.cast(pa.float64()), 1e6), 0.5))
-    rounded: list[int | None] = values.cast(pa.int64()).to_pylist()
-    return rounded
 
 
 def _attributes(part: pa.Table, name: str) -> list[str | None]:

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from warehouse.quarantine import Reason
+from warehouse.quarantine import Problem
 from warehouse.simulation.payments import DAY_SECONDS, MICROSECONDS
 from warehouse.simulation.world import Integers
 
@@ -45,18 +45,18 @@ KINDS: Final = tuple(Dirt)
 CLEAN: Final = -1
 """Index of a clean row, where an index into `KINDS` is expected."""
 
-REASONS: Final[Mapping[Dirt, Reason]] = MappingProxyType(
+REASONS: Final[Mapping[Dirt, Problem]] = MappingProxyType(
     {
-        Dirt.CONFLICTING_DUPLICATE: Reason.CONFLICT,
-        Dirt.NULL_TRANSACTION_ID: Reason.TRANSACTION_ID_MISSING,
-        Dirt.NULL_EVENT_TIME: Reason.EVENT_TIME_MISSING,
-        Dirt.NULL_AMOUNT: Reason.AMOUNT_MISSING,
-        Dirt.BAD_EVENT_TIME: Reason.EVENT_TIME_UNREADABLE,
-        Dirt.FAR_EVENT_TIME: Reason.EVENT_TIME_OUT_OF_RANGE,
-        Dirt.NEGATIVE_AMOUNT: Reason.AMOUNT_NEGATIVE,
-        Dirt.NOT_A_NUMBER_AMOUNT: Reason.AMOUNT_NOT_A_NUMBER,
-        Dirt.TOO_LARGE_AMOUNT: Reason.AMOUNT_TOO_LARGE,
-        Dirt.REFUND: Reason.REFUND,
+        Dirt.CONFLICTING_DUPLICATE: Problem.CONFLICT,
+        Dirt.NULL_TRANSACTION_ID: Problem.TRANSACTION_ID_MISSING,
+        Dirt.NULL_EVENT_TIME: Problem.EVENT_TIME_MISSING,
+        Dirt.NULL_AMOUNT: Problem.AMOUNT_MISSING,
+        Dirt.BAD_EVENT_TIME: Problem.EVENT_TIME_UNREADABLE,
+        Dirt.FAR_EVENT_TIME: Problem.EVENT_TIME_OUT_OF_RANGE,
+        Dirt.NEGATIVE_AMOUNT: Problem.AMOUNT_NEGATIVE,
+        Dirt.NOT_A_NUMBER_AMOUNT: Problem.AMOUNT_NOT_A_NUMBER,
+        Dirt.TOO_LARGE_AMOUNT: Problem.AMOUNT_TOO_LARGE,
+        Dirt.REFUND: Problem.REFUND,
     }
 )
 """Why ingest must refuse a row of that kind; kinds that are not named here are accepted or are duplicates."""

@@ -13,7 +13,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from api.audit.log import AuditKeys, read_plaintexts, verify
+from api.audit.log import AuditKeys, read_plaintexts, verify_log
 from api.serving.scoring import NEWER
 from api.settings import ApiSettings
 from warehouse.errors import OperationError
@@ -73,7 +73,7 @@ def write_used(settings: ApiSettings, path: Path, *, types: pa.Schema, apart: st
     """
     keys = AuditKeys(settings.aes_keys)
     with closing(LiveStore.open(settings.home)) as store:
-        count = verify(settings.prediction_log, keys, store.audit_head())
+        count = verify_log(settings.prediction_log, keys, store.audit_head())
     kept: dict[str, dict[str, Any]] = {}
     records = _without(apart, read_plaintexts(settings.prediction_log, keys), into=kept)
     schema: pa.Schema | None = None

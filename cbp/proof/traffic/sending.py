@@ -17,14 +17,12 @@ from api.schemas import is_acceptable, is_acceptable_label
 from cbp.proof.traffic.client import ScoringClient, requests_from
 from cbp.proof.traffic.label_schedule import ReportSchedule
 from cbp.proof.traffic.stream import Stream, in_sample
+from ml.reports.progress import StageProgress
 from warehouse.errors import OperationError
 from warehouse.times import DAY_US, now_us
 
 TRANSACTIONS_PER_REQUEST: Final = 2_000
 _LONGEST_NAP_SECONDS: Final = 1.0
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is done, a node of the build or the replayed day, how much, and how much there is."""
 
 
 @dataclass
@@ -106,7 +104,7 @@ def send(
     materialize: Callable[[int], object],
     share: float,
     speed: float | None,
-    progress: Progress,
+    progress: StageProgress,
 ) -> Sent:
     """Send everything that became known in the stream's time, in order; of the labels, those of frauds.
 
@@ -129,7 +127,7 @@ def send(
     speed : float or None
         Replayed seconds in a second; None: as fast as possible.
     progress : callable
-        See `Progress`.
+        See `StageProgress`.
     """
     transactions = stream.replayed()
     is_scored = in_sample(transactions, share)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ml.estimators.linear_and_neural import CLASSIFIERS
 from ml.runtimes.matrix import Float64Vector
-from ml.studies.handbook.rows import Fold, HandbookData
+from ml.studies.handbook.rows import HandbookData, HandbookFold
 
 SHORT: Final = "7 days"
 LONG: Final = "all history"
@@ -48,7 +48,7 @@ class Candidate:
         scores: Float64Vector = model.risk_score(data.rows(fold.test, columns))
         return scores
 
-    def fold(self, data: HandbookData, start: str) -> Fold:
+    def fold(self, data: HandbookData, start: str) -> HandbookFold:
         """Return a fold's rows as this candidate sees them."""
         return data.short[start] if self.window == SHORT else data.long[start]
 
@@ -70,7 +70,7 @@ class RankAverage:
         """What trains it: the longest of its members' windows."""
         return LONG
 
-    def fold(self, data: HandbookData, start: str) -> Fold:
+    def fold(self, data: HandbookData, start: str) -> HandbookFold:
         """Return a fold's rows; every window tests the same ones."""
         return data.long[start]
 

@@ -44,13 +44,13 @@ from ml.rows.split_times import HANDBOOK_TRAIN_START
 from ml.runtimes.matrix import Float64Vector
 from ml.studies.handbook.candidates import CANDIDATES, LONG, SHORT, Candidate, RankAverage
 from ml.studies.handbook.page import write_handbook_page
-from ml.studies.handbook.rows import Fold, HandbookData, read_handbook
+from ml.studies.handbook.rows import HandbookData, HandbookFold, read_handbook
 from warehouse.settings import Settings
 from warehouse.times import DAY_US
 
 PROTOCOL: Final = "handbook"
-REPORT_FILE: Final = "handbook.json"
-PAGE_FILE: Final = "handbook.html"
+HANDBOOK_REPORT: Final = "handbook.json"
+HANDBOOK_PAGE: Final = "handbook.html"
 FIGURES: Final = ("auc_roc", "average_precision", "card_precision_at_100")
 # A tree of more rows tells more of them apart: 256, the usual number, leave the rarest in common leaves.
 _DETECTORS: Final[Mapping[str, AnomalyDetector]] = {
@@ -168,7 +168,7 @@ def evaluate_handbook(
     }
     if data.ideal:
         figures["ceiling"] = run.ceiling(plan)
-    path, page = settings.reports_dir / REPORT_FILE, settings.reports_dir / PAGE_FILE
+    path, page = settings.reports_dir / HANDBOOK_REPORT, settings.reports_dir / HANDBOOK_PAGE
     write_json(figures, path)
     write_handbook_page(page, figures)
     progress("evaluated", total, total)
@@ -283,7 +283,7 @@ class _Run:
         }
         return {"features": [self._data.features[index].name for index in columns], **figures}
 
-    def _figures(self, fold: Fold, what: str, score: Callable[[], Float64Vector]) -> dict[str, Any]:
+    def _figures(self, fold: HandbookFold, what: str, score: Callable[[], Float64Vector]) -> dict[str, Any]:
         self._progress(what, self._done, self._total)
         self._done += 1
         scores, data = score(), self._data

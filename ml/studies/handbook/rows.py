@@ -30,7 +30,7 @@ _FIRST_DAYS: Final = 30
 
 
 @dataclass(frozen=True)
-class Fold:
+class HandbookFold:
     """Positions of a fold's rows, in order of time.
 
     Parameters
@@ -62,7 +62,7 @@ class HandbookData:
     ideal : mapping of str to ndarray of float64, shape (n,)
         With the raw file: what an ideal observer would score the rows that a fold tests, ``with_labels`` and
         ``without_labels`` (see `ml.studies.handbook.ceiling`); NaN elsewhere.
-    short, long : mapping of str to Fold
+    short, long : mapping of str to HandbookFold
         By train start: trained on the published days alone, and on all history since the first 30 days.
     """
 
@@ -73,8 +73,8 @@ class HandbookData:
     event_us: npt.NDArray[np.int64]
     scenarios: npt.NDArray[np.int64] | None
     ideal: Mapping[str, Float64Vector]
-    short: Mapping[str, Fold]
-    long: Mapping[str, Fold]
+    short: Mapping[str, HandbookFold]
+    long: Mapping[str, HandbookFold]
 
     def columns(self, keeps: Callable[[FeatureSpec], bool]) -> list[int]:
         """Return the positions of the features that `keeps` accepts."""
@@ -116,7 +116,7 @@ def read_handbook(
         rows = connection.execute(_ROWS, {"first": first_us, "last": last_us}).to_arrow_table()
         ids = rows.column("transaction_id").combine_chunks()
 
-        def folds(windows: Mapping[str, Windows]) -> dict[str, Fold]:
+        def folds(windows: Mapping[str, Windows]) -> dict[str, HandbookFold]:
             return {start: _fold(connection, ids, start, found) for start, found in windows.items()}
 
         longest = {
@@ -171,7 +171,7 @@ def _days(first_us: int, windows: Windows) -> int:
     return max((windows.train_end_us - first_us) // DAY_US, 1)
 
 
-def _fold(connection: duckdb.DuckDBPyConnection, ids: pa.Array, start: str, windows: Windows) -> Fold:
+def _fold(connection: duckdb.DuckDBPyConnection, ids: pa.Array, start: str, windows: Windows) -> HandbookFold:
     chosen = select_rows(connection, windows=windows)
     positions = {}
     for part in (TRAIN, TEST):
@@ -183,7 +183,7 @@ def _fold(connection: duckdb.DuckDBPyConnection, ids: pa.Array, start: str, wind
             f"expected labelled transactions to train on from {start} and to test after, got "
             f"{len(positions[TRAIN])} and {len(positions[TEST])}: ingest the handbook's whole data"
         )
-    return Fold(start, positions[TRAIN], positions[TEST])
+    return HandbookFold(start, positions[TRAIN], positions[TEST])
 
 
 def _places(payments: SimulatedPayments, ids: pa.Array, raw_file: Path) -> npt.NDArray[np.intp]:

@@ -32,7 +32,7 @@ from warehouse.errors import InputError, MappingError, UnreadableFileError
 from warehouse.ingest.ingest import FilesRefusedError, ingest
 from warehouse.ingest.mapping.loading import parse_mapping
 from warehouse.landing.batches import list_batches, publish_batch, work_folder
-from warehouse.quarantine import Reason
+from warehouse.quarantine import Problem
 from warehouse.settings import Settings
 
 DAY_US = 86_400_000_000
@@ -81,34 +81,34 @@ def test_a_file_lands_with_the_exact_schema(settings: Settings, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"transaction_id": " "}, Reason.TRANSACTION_ID_MISSING),
-        ({"transaction_id": "x" * 201}, Reason.ID_TOO_LONG),
-        ({"customer_id": "x" * 201}, Reason.ID_TOO_LONG),
-        ({"event_time": ""}, Reason.EVENT_TIME_MISSING),
-        ({"event_time": "2024-03-01T10:00:00"}, Reason.EVENT_TIME_UNREADABLE),
-        ({"event_time": "2100-01-01T00:00:00Z"}, Reason.EVENT_TIME_OUT_OF_RANGE),
-        ({"event_time": "1969-12-31T23:59:59Z"}, Reason.EVENT_TIME_OUT_OF_RANGE),
-        ({"amount_minor": ""}, Reason.AMOUNT_MISSING),
-        ({"amount_minor": "12,50"}, Reason.AMOUNT_NOT_A_NUMBER),
-        ({"amount_minor": "nan"}, Reason.AMOUNT_NOT_A_NUMBER),
-        ({"amount_minor": "-1"}, Reason.AMOUNT_NEGATIVE),
-        ({"amount_minor": "1000000000001"}, Reason.AMOUNT_TOO_LARGE),
-        ({"amount_minor": "1e300"}, Reason.AMOUNT_TOO_LARGE),
-        ({"amount_minor": "12.5"}, Reason.AMOUNT_FRACTION),
-        ({"kind": "Refund", "amount_minor": "-5"}, Reason.REFUND),
-        ({"kind": "reversal"}, Reason.REFUND),
-        ({"kind": "fee"}, Reason.UNKNOWN_KIND),
-        ({"latitude": "90.01"}, Reason.PLACE_UNREADABLE),
-        ({"longitude": "east"}, Reason.PLACE_UNREADABLE),
-        ({"ingested_us": "yesterday"}, Reason.INGESTED_TIME_UNREADABLE),
-        ({"is_fraud": "maybe"}, Reason.LABEL_UNREADABLE),
-        ({"is_fraud": "1", "label_known_us": ""}, Reason.LABEL_TIME_UNREADABLE),
-        ({"is_fraud": "1", "label_known_us": str(PAYMENT_US - 1)}, Reason.LABEL_BEFORE_EVENT),
+        ({"transaction_id": " "}, Problem.TRANSACTION_ID_MISSING),
+        ({"transaction_id": "x" * 201}, Problem.ID_TOO_LONG),
+        ({"customer_id": "x" * 201}, Problem.ID_TOO_LONG),
+        ({"event_time": ""}, Problem.EVENT_TIME_MISSING),
+        ({"event_time": "2024-03-01T10:00:00"}, Problem.EVENT_TIME_UNREADABLE),
+        ({"event_time": "2100-01-01T00:00:00Z"}, Problem.EVENT_TIME_OUT_OF_RANGE),
+        ({"event_time": "1969-12-31T23:59:59Z"}, Problem.EVENT_TIME_OUT_OF_RANGE),
+        ({"amount_minor": ""}, Problem.AMOUNT_MISSING),
+        ({"amount_minor": "12,50"}, Problem.AMOUNT_NOT_A_NUMBER),
+        ({"amount_minor": "nan"}, Problem.AMOUNT_NOT_A_NUMBER),
+        ({"amount_minor": "-1"}, Problem.AMOUNT_NEGATIVE),
+        ({"amount_minor": "1000000000001"}, Problem.AMOUNT_TOO_LARGE),
+        ({"amount_minor": "1e300"}, Problem.AMOUNT_TOO_LARGE),
+        ({"amount_minor": "12.5"}, Problem.AMOUNT_FRACTION),
+        ({"kind": "Refund", "amount_minor": "-5"}, Problem.REFUND),
+        ({"kind": "reversal"}, Problem.REFUND),
+        ({"kind": "fee"}, Problem.UNKNOWN_KIND),
+        ({"latitude": "90.01"}, Problem.PLACE_UNREADABLE),
+        ({"longitude": "east"}, Problem.PLACE_UNREADABLE),
+        ({"ingested_us": "yesterday"}, Problem.INGESTED_TIME_UNREADABLE),
+        ({"is_fraud": "maybe"}, Problem.LABEL_UNREADABLE),
+        ({"is_fraud": "1", "label_known_us": ""}, Problem.LABEL_TIME_UNREADABLE),
+        ({"is_fraud": "1", "label_known_us": str(PAYMENT_US - 1)}, Problem.LABEL_BEFORE_EVENT),
     ],
 )
 @pytest.mark.parametrize("ending", ["csv", "ndjson"])
 def test_a_bad_row_is_refused_with_its_reason(
-    settings: Settings, tmp_path: Path, ending: str, changed: dict[str, str], reason: Reason
+    settings: Settings, tmp_path: Path, ending: str, changed: dict[str, str], reason: Problem
 ) -> None:
     blank = dict.fromkeys(("kind", "latitude", "longitude", "ingested_us", "is_fraud"), "")
     known = {"label_known_us": str(PAYMENT_US)} if "label_known_us" in changed else {}
@@ -152,11 +152,11 @@ def test_lines_are_physical_behind_line_breaks_and_malformed_lines(
     report = ingest_one(settings, write_bytes(tmp_path / "a.csv", text.encode()))
     assert (report.accepted, report.unknown_columns) == (2, ("note",))
     assert read_quarantine(settings) == [
-        (5, Reason.WRONG_COLUMNS),
-        (6, Reason.WRONG_QUOTES),
-        (7, Reason.AMOUNT_NEGATIVE),
-        (9, Reason.WRONG_COLUMNS),
-        (10, Reason.AMOUNT_NOT_A_NUMBER),
+        (5, Problem.WRONG_COLUMNS),
+        (6, Problem.WRONG_QUOTES),
+        (7, Problem.AMOUNT_NEGATIVE),
+        (9, Problem.WRONG_COLUMNS),
+        (10, Problem.AMOUNT_NOT_A_NUMBER),
     ]
     contents = [row["content"] for row in read_landed(settings, "quarantine.parquet")]
     assert contents == [
@@ -196,9 +196,9 @@ def test_json_rows_are_read_as_they_are(settings: Settings, tmp_path: Path) -> N
     report = ingest_one(settings, path, mapping=KNOWN_AFTER_A_DAY)
     assert report.unknown_columns == ("items", "label_known_us")
     assert read_quarantine(settings) == [
-        (2, Reason.NOT_A_JSON_OBJECT),
-        (3, Reason.NOT_A_JSON_OBJECT),
-        (4, Reason.NESTED_VALUE),
+        (2, Problem.NOT_A_JSON_OBJECT),
+        (3, Problem.NOT_A_JSON_OBJECT),
+        (4, Problem.NESTED_VALUE),
     ]
     assert [row["transaction_id"] for row in read_transactions(settings)] == ["7", "[t]"]
     assert read_transactions(settings)[0]["customer_id"] == 'ü\n"'
@@ -222,7 +222,7 @@ KNOWN_AFTER_A_DAY = parse_mapping(
 def test_an_array_counts_its_elements(settings: Settings, tmp_path: Path) -> None:
     rows = [*make_payments(2), 5, {**PAYMENT, "amount_minor": None}]
     ingest_one(settings, write_bytes(tmp_path / "a.json.gz", json.dumps(rows, indent=2).encode()))
-    assert read_quarantine(settings) == [(3, Reason.NOT_A_JSON_OBJECT), (4, Reason.AMOUNT_MISSING)]
+    assert read_quarantine(settings) == [(3, Problem.NOT_A_JSON_OBJECT), (4, Problem.AMOUNT_MISSING)]
 
 
 def handbook_columns() -> dict[str, pa.Array]:
@@ -243,7 +243,7 @@ def handbook_columns() -> dict[str, pa.Array]:
 def test_the_handbook_is_read(settings: Settings, tmp_path: Path) -> None:
     report = ingest_one(settings, write_parquet(tmp_path / "a.parquet", handbook_columns()))
     assert (report.mapping, report.accepted, report.unknown_columns) == ("handbook", 1, ())
-    assert read_quarantine(settings) == [(2, Reason.CUSTOMER_ID_MISSING), (3, Reason.EVENT_TIME_MISSING)]
+    assert read_quarantine(settings) == [(2, Problem.CUSTOMER_ID_MISSING), (3, Problem.EVENT_TIME_MISSING)]
     row, label = read_transactions(settings)[0], read_labels(settings)[0]
     assert (row["transaction_id"], row["customer_id"], row["merchant_id"]) == ("0", "596", "3156")
     assert (row["event_us"], row["amount_minor"]) == (1_522_540_831_000_000, 5716)
@@ -297,9 +297,9 @@ def test_a_row_is_a_duplicate_or_a_contradiction_within_a_file(settings: Setting
     report = ingest_one(settings, write_csv(tmp_path / "a.csv", rows))
     assert (report.accepted, report.duplicates, report.quarantined) == (1, 2, 3)
     assert read_quarantine(settings) == [
-        (2, Reason.AMOUNT_NEGATIVE),
-        (5, Reason.CONFLICT),
-        (6, Reason.CONFLICT),
+        (2, Problem.AMOUNT_NEGATIVE),
+        (5, Problem.CONFLICT),
+        (6, Problem.CONFLICT),
     ]
     assert read_transactions(settings)[0]["source_order"] == 3
     assert (
@@ -313,7 +313,7 @@ def test_what_landed_first_wins_over_later_files(settings: Settings, tmp_path: P
     rows[1]["amount_minor"] = "7"
     report = ingest_one(settings, write_ndjson(tmp_path / "b.ndjson", [*rows, rows[1]]))
     assert (report.accepted, report.duplicates, report.quarantined) == (2, 2, 2)
-    assert read_quarantine(settings) == [(2, Reason.CONFLICT), (6, Reason.CONFLICT)]
+    assert read_quarantine(settings) == [(2, Problem.CONFLICT), (6, Problem.CONFLICT)]
     assert [row["transaction_id"] for row in read_transactions(settings)] == ["t1", "t2", "t3", "t4", "t5"]
 
 
@@ -480,7 +480,7 @@ def test_text_in_a_typed_file_is_refused_row_by_row(settings: Settings, tmp_path
     columns["CUSTOMER_ID"] = pa.array(["a", "b", "c"]).dictionary_encode()
     columns["TX_DATETIME"] = pa.array(["2018-04-01 00:00:31", "x", "2018-04-01 00:00:31"])
     ingest_one(settings, write_parquet(tmp_path / "a.parquet", columns))
-    assert read_quarantine(settings) == [(2, Reason.EVENT_TIME_UNREADABLE), (3, Reason.AMOUNT_MISSING)]
+    assert read_quarantine(settings) == [(2, Problem.EVENT_TIME_UNREADABLE), (3, Problem.AMOUNT_MISSING)]
     assert read_transactions(settings)[0]["customer_id"] == "a"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.audit.log import AuditKeys, verify
+from api.audit.log import AuditKeys, verify_log
 from ml.bundles.store import current_promotion, promoted_bundle_dir
 from tests.support.api_client import Api, error_of, new
 from tests.support.scoring_home import NOW_US
@@ -57,7 +57,7 @@ def test_a_record_holds_all_that_the_decision_rests_on(api: Api) -> None:
     versions = record["versions"]
     assert versions["bundle_sha256"] == current_promotion(api.settings.home).sha256
     assert {"sql_sha256", "thresholds", "libraries", "machine", "python"} <= {*versions}
-    assert verify(
+    assert verify_log(
         api.settings.prediction_log,
         AuditKeys(api.settings.aes_keys),
         api.services.store().audit_head(),

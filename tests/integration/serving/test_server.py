@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from api.access.clients import create_api_key
-from api.audit.log import AuditKeys, read_plaintexts, verify
+from api.audit.log import AuditKeys, read_plaintexts, verify_log
 from api.settings import ApiSettings
 from tests.support.scoring_home import NOW_US, api_environment, payment, write_scoring_home
 from warehouse.live.store import LiveStore
@@ -92,7 +92,7 @@ class Deployment:
         with self.store() as store:
             head = store.audit_head()
         assert head.unshipped == ()
-        verify(self.settings.prediction_log, keys, head)
+        verify_log(self.settings.prediction_log, keys, head)
         return [json.loads(plaintext) for plaintext in read_plaintexts(self.settings.prediction_log, keys)]
 
 

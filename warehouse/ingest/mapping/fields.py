@@ -5,14 +5,13 @@ Everything that comes from a mapping or a file's header is a quoted name or an e
 
 from __future__ import annotations
 
-from collections.abc import Mapping as Columns
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from warehouse.canonical import MAX_AMOUNT_MINOR, MAX_EVENT_US, MAX_ID_LENGTH, MIN_EVENT_US
 from warehouse.errors import MappingError
-from warehouse.ingest.mapping.rules import ColumnRule, DelayRule, FieldRules, Mapping, TextRule, TimeRule
+from warehouse.ingest.mapping.rules import ColumnRule, DelayRule, FieldRules, MappingRules, TextRule, TimeRule
 from warehouse.ingest.mapping.values import (
     RawColumn,
     has_fraction,
@@ -26,23 +25,23 @@ from warehouse.ingest.mapping.values import (
     read_time,
     read_time_text,
 )
-from warehouse.quarantine import Reason
+from warehouse.quarantine import Problem
 from warehouse.sql_text import literal
 from warehouse.times import DAY_US
 
 _MISSING: Final = {
-    "transaction_id": Reason.TRANSACTION_ID_MISSING,
-    "customer_id": Reason.CUSTOMER_ID_MISSING,
-    "merchant_id": Reason.MERCHANT_ID_MISSING,
+    "transaction_id": Problem.TRANSACTION_ID_MISSING,
+    "customer_id": Problem.CUSTOMER_ID_MISSING,
+    "merchant_id": Problem.MERCHANT_ID_MISSING,
 }
 _SHOWN_COLUMNS: Final = 20
 
-Raw = Columns[str, RawColumn]
+Raw = Mapping[str, RawColumn]
 Rule = TypeVar("Rule", bound=ColumnRule | TextRule | DelayRule)
 
 
 @dataclass(frozen=True)
-class Part:
+class FieldSql:
     """What one field adds to the statement.
 
     Parameters
@@ -55,7 +54,7 @@ class Part:
         Names and SQL of values, computed from texts, raw columns and earlier values.
     maps : dict
         Names and SQL of what is built from values at last.
-    refusals : tuple of (Reason, str)
+    refusals : tuple of (Problem, str)
         Conditions, over texts and values, on which the row is refused.
     """
 
@@ -63,7 +62,7 @@ class Part:
     texts: dict[str, str] = field(default_factory=dict)
     values: dict[str, str] = field(default_factory=dict)
     maps: dict[str, str] = field(default_factory=dict)
-    refusals: tuple[tuple[Reason, str], ...] = ()
+    refusals: tuple[tuple[Problem, str], ...] = ()
 
 
 def _choose(rules: Sequence[Rule], columns: Raw, *, purpose: str) -> Rule | None:
@@ -87,28 +86,31 @@ def show_names(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN_COLUMNS]) + (f" and {more} more" if more > 0 else "")
 
 
-def render_text(name: str, fields: FieldRules, columns: Raw, *, content_sha256: str) -> Part:
+def render_text(name: str, fields: FieldRules, columns: Raw, *, content_sha256: str) -> FieldSql:
     """Render a text field; `content_sha256` names the file in generated ids."""
     rule: TextRule | None = _choose(getattr(fields, name), columns, purpose=name)
     if rule is None:
-        return Part(values={name: "cast(null as varchar)"})
+        return FieldSql(values={name: "cast(null as varchar)"})
     if rule.constant is not None:
-        return Part(values={name: literal(rule.constant)})
+        return FieldSql(values={name: literal(rule.constant)})
     if rule.column is None:
         row_name = f"substr(sha256({literal(content_sha256 + ':')} || line), 1, 32)"
-        return Part(values={name: row_name})
+        return FieldSql(values={name: row_name})
     text, refusals = f"text_{name}", []
     if rule.required or name == "transaction_id":
-        refusals.append((_MISSING.get(name, Reason.REQUIRED_VALUE_MISSING), f"{text} is null"))
+        refusals.append((_MISSING.get(name, Problem.REQUIRED_VALUE_MISSING), f"{text} is null"))
     is_nested = columns[rule.column].is_nested
     if is_nested:
         # The look at the type costs another parse: only texts that look like one get it.
         refusals.append(
-            (Reason.NESTED_VALUE, f"case when left({text}, 1) in ('[', '{{') then {is_nested} else false end")
+            (
+                Problem.NESTED_VALUE,
+                f"case when left({text}, 1) in ('[', '{{') then {is_nested} else false end",
+            )
         )
     if name in _MISSING:
-        refusals.append((Reason.ID_TOO_LONG, f"length({text}) > {MAX_ID_LENGTH}"))
-    return Part(
+        refusals.append((Problem.ID_TOO_LONG, f"length({text}) > {MAX_ID_LENGTH}"))
+    return FieldSql(
         columns=(rule.column,),
         texts={text: read_text(columns[rule.column])},
         values={name: text},
@@ -116,38 +118,38 @@ def render_text(name: str, fields: FieldRules, columns: Raw, *, content_sha256: 
     )
 
 
-def render_event(fields: FieldRules, columns: Raw) -> Part:
+def render_event(fields: FieldRules, columns: Raw) -> FieldSql:
     """Render the event time."""
     rule = _choose(fields.event_us, columns, purpose="the event time")
     if rule is None:
         raise MappingError("the mapping lets the event time be absent, and the file has no column for it")
     column = columns[rule.column]
-    return Part(
+    return FieldSql(
         columns=(column.name,),
         texts={"text_event": read_time_text(column)},
         values={"event_us": read_time(column, rule, text="text_event")},
         refusals=(
-            (Reason.EVENT_TIME_MISSING, "text_event is null"),
-            (Reason.EVENT_TIME_UNREADABLE, "event_us is null"),
-            (Reason.EVENT_TIME_OUT_OF_RANGE, f"event_us < {MIN_EVENT_US} or event_us >= {MAX_EVENT_US}"),
+            (Problem.EVENT_TIME_MISSING, "text_event is null"),
+            (Problem.EVENT_TIME_UNREADABLE, "event_us is null"),
+            (Problem.EVENT_TIME_OUT_OF_RANGE, f"event_us < {MIN_EVENT_US} or event_us >= {MAX_EVENT_US}"),
         ),
     )
 
 
-def render_ingested(fields: FieldRules, columns: Raw) -> Part:
+def render_ingested(fields: FieldRules, columns: Raw) -> FieldSql:
     """Render the time of arrival; a row that does not tell arrived when it happened."""
     rule = _choose(fields.ingested_us, columns, purpose="the time of arrival")
     if rule is None:
-        return Part(values={"ingested_us": "event_us"})
+        return FieldSql(values={"ingested_us": "event_us"})
     column = columns[rule.column]
-    return Part(
+    return FieldSql(
         columns=(column.name,),
         texts={"text_arrival": read_time_text(column)},
         values={
             "arrival_us": read_time(column, rule, text="text_arrival"),
             "ingested_us": "case when text_arrival is null then event_us else arrival_us end",
         },
-        refusals=((Reason.INGESTED_TIME_UNREADABLE, f"not ({_is_time('ingested_us')})"),),
+        refusals=((Problem.INGESTED_TIME_UNREADABLE, f"not ({_is_time('ingested_us')})"),),
     )
 
 
@@ -155,7 +157,7 @@ def _is_time(value: str) -> str:
     return f"coalesce({value} >= {MIN_EVENT_US} and {value} < {MAX_EVENT_US}, false)"
 
 
-def render_amount(fields: FieldRules, columns: Raw) -> Part:
+def render_amount(fields: FieldRules, columns: Raw) -> FieldSql:
     """Render the amount."""
     rule = _choose(fields.amount_minor, columns, purpose="the amount")
     if rule is None:
@@ -163,14 +165,14 @@ def render_amount(fields: FieldRules, columns: Raw) -> Part:
     column = columns[rule.column]
     places = len(str(rule.scale)) - 1
     refusals = [
-        (Reason.AMOUNT_MISSING, "text_amount is null"),
-        (Reason.AMOUNT_NOT_A_NUMBER, f"amount_minor is null and not {is_number('text_amount')}"),
-        (Reason.AMOUNT_NEGATIVE, f"amount_minor is null and {is_negative('text_amount')}"),
-        (Reason.AMOUNT_TOO_LARGE, f"amount_minor is null or amount_minor > {MAX_AMOUNT_MINOR}"),
+        (Problem.AMOUNT_MISSING, "text_amount is null"),
+        (Problem.AMOUNT_NOT_A_NUMBER, f"amount_minor is null and not {is_number('text_amount')}"),
+        (Problem.AMOUNT_NEGATIVE, f"amount_minor is null and {is_negative('text_amount')}"),
+        (Problem.AMOUNT_TOO_LARGE, f"amount_minor is null or amount_minor > {MAX_AMOUNT_MINOR}"),
     ]
     if rule.scale == 1:
-        refusals.append((Reason.AMOUNT_FRACTION, has_fraction("text_amount")))
-    return Part(
+        refusals.append((Problem.AMOUNT_FRACTION, has_fraction("text_amount")))
+    return FieldSql(
         columns=(column.name,),
         texts={"text_amount": read_number_text(column)},
         values={"amount_minor": read_amount(column, places=places, text="text_amount")},
@@ -178,31 +180,31 @@ def render_amount(fields: FieldRules, columns: Raw) -> Part:
     )
 
 
-def render_place(name: str, rules: Sequence[ColumnRule], columns: Raw, *, limit: int) -> Part:
+def render_place(name: str, rules: Sequence[ColumnRule], columns: Raw, *, limit: int) -> FieldSql:
     """Render latitude or longitude: degrees from minus to plus `limit`."""
     rule = _choose(rules, columns, purpose=name)
     if rule is None:
-        return Part(values={name: "cast(null as double)"})
+        return FieldSql(values={name: "cast(null as double)"})
     text = f"text_{name}"
     is_in_range = f"coalesce({name} between -{limit} and {limit}, false)"
-    return Part(
+    return FieldSql(
         columns=(rule.column,),
         texts={text: read_number_text(columns[rule.column])},
         values={name: read_double(text)},
-        refusals=((Reason.PLACE_UNREADABLE, f"not {is_missing_number(text)} and not {is_in_range}"),),
+        refusals=((Problem.PLACE_UNREADABLE, f"not {is_missing_number(text)} and not {is_in_range}"),),
     )
 
 
-def render_kind(mapping: Mapping, columns: Raw) -> Part:
+def render_kind(mapping: MappingRules, columns: Raw) -> FieldSql:
     """Render the refusal of refunds and of kinds that the mapping does not name."""
     rule = mapping.kind
     if rule is None or _choose((rule,), columns, purpose="the kind of transaction") is None:
-        return Part()
-    refusals = [(Reason.REFUND, _is_one_of("text_kind", rule.refunds))]
+        return FieldSql()
+    refusals = [(Problem.REFUND, _is_one_of("text_kind", rule.refunds))]
     if rule.payments:
         is_payment = _is_one_of("text_kind", rule.payments)
-        refusals.append((Reason.UNKNOWN_KIND, f"text_kind is not null and not {is_payment}"))
-    return Part(
+        refusals.append((Problem.UNKNOWN_KIND, f"text_kind is not null and not {is_payment}"))
+    return FieldSql(
         columns=(rule.column,), texts={"text_kind": read_text(columns[rule.column])}, refusals=tuple(refusals)
     )
 
@@ -211,11 +213,11 @@ def _is_one_of(text: str, values: Sequence[str]) -> str:
     return f"coalesce(lower({text}) in ({', '.join(literal(value.lower()) for value in values)}), false)"
 
 
-def render_label(mapping: Mapping, columns: Raw) -> Part:
+def render_label(mapping: MappingRules, columns: Raw) -> FieldSql:
     """Render the label and when it was known; a row without one is a transaction without a label."""
     rule = mapping.label
     if rule is None or _choose((rule,), columns, purpose="the label") is None:
-        return Part(values={"is_fraud": "cast(null as boolean)", "known_us": "cast(null as bigint)"})
+        return FieldSql(values={"is_fraud": "cast(null as boolean)", "known_us": "cast(null as bigint)"})
     known = _choose(rule.known, columns, purpose="the time at which a label was known")
     used, texts = [rule.column], {"text_label": read_text(columns[rule.column])}
     if isinstance(known, TimeRule):
@@ -232,11 +234,11 @@ def render_label(mapping: Mapping, columns: Raw) -> Part:
         "known_us": f"case when text_label is not null then {known_us} end",
     }
     refusals = (
-        (Reason.LABEL_UNREADABLE, "text_label is not null and is_fraud is null"),
-        (Reason.LABEL_TIME_UNREADABLE, f"text_label is not null and not {_is_time('known_us')}"),
-        (Reason.LABEL_BEFORE_EVENT, "known_us < event_us"),
+        (Problem.LABEL_UNREADABLE, "text_label is not null and is_fraud is null"),
+        (Problem.LABEL_TIME_UNREADABLE, f"text_label is not null and not {_is_time('known_us')}"),
+        (Problem.LABEL_BEFORE_EVENT, "known_us < event_us"),
     )
-    return Part(columns=tuple(used), texts=texts, values=values, refusals=refusals)
+    return FieldSql(columns=tuple(used), texts=texts, values=values, refusals=refusals)
 
 
 def _render_truth(text: str, *, false: Sequence[str], true: Sequence[str]) -> str:
@@ -249,7 +251,7 @@ def _render_truth(text: str, *, false: Sequence[str], true: Sequence[str]) -> st
     )
 
 
-def render_attributes(mapping: Mapping, columns: Raw) -> Part:
+def render_attributes(mapping: MappingRules, columns: Raw) -> FieldSql:
     """Render the two maps of attributes."""
     numbers, texts = mapping.attributes.number, mapping.attributes.text
     for name, column in (*numbers.items(), *texts.items()):
@@ -258,14 +260,14 @@ def render_attributes(mapping: Mapping, columns: Raw) -> Part:
     plain_texts = {name: f"text_plain_{place}" for place, name in enumerate(texts)}
     values = {f"number_{place}": read_double(text) for place, text in enumerate(number_texts.values())}
     refusals = [
-        (Reason.ATTRIBUTE_NOT_A_NUMBER, f"{value} is null and not {is_missing_number(text)}")
+        (Problem.ATTRIBUTE_NOT_A_NUMBER, f"{value} is null and not {is_missing_number(text)}")
         for value, text in zip(values, number_texts.values(), strict=True)
     ]
     maps = {
         "attributes_number": _render_map(dict(zip(numbers, values, strict=True)), "double"),
         "attributes_text": _render_map(plain_texts, "varchar"),
     }
-    return Part(
+    return FieldSql(
         columns=(*numbers.values(), *texts.values()),
         texts={text: read_number_text(columns[numbers[name]]) for name, text in number_texts.items()}
         | {text: read_text(columns[texts[name]]) for name, text in plain_texts.items()},

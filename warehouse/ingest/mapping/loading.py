@@ -1,6 +1,6 @@
 """Mappings from YAML files and presets, and which preset fits a file's columns.
 
-A mapping is a YAML file with the keys of `Mapping`; unknown keys are errors. Presets
+A mapping is a YAML file with the keys of `MappingRules`; unknown keys are errors. Presets
 lie in ``warehouse/ingest/mapping/presets``.
 """
 
@@ -14,7 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from warehouse.errors import MappingError
-from warehouse.ingest.mapping.rules import Mapping
+from warehouse.ingest.mapping.rules import MappingRules
 
 PRESETS_DIR: Final = Path(__file__).parent / "presets"
 _MAX_FILE_BYTES: Final = 256 * 1024
@@ -32,7 +32,7 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-def parse_mapping(text: str, *, origin: str) -> Mapping:
+def parse_mapping(text: str, *, origin: str) -> MappingRules:
     """Parse a mapping's YAML.
 
     Raises
@@ -45,12 +45,12 @@ def parse_mapping(text: str, *, origin: str) -> Mapping:
     except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
         raise MappingError(f"{origin}: not valid YAML: {' '.join(str(error).split())}") from error
     try:
-        return Mapping.model_validate(content)
+        return MappingRules.model_validate(content)
     except ValidationError as error:
         raise MappingError(f"{origin}: {_describe(error)}") from error
 
 
-def load_mapping(name: str) -> Mapping:
+def load_mapping(name: str) -> MappingRules:
     """Load a preset by its name, or a mapping by the path of its YAML file.
 
     Raises
@@ -78,7 +78,7 @@ def preset_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in PRESETS_DIR.glob("*.yml")))
 
 
-def recognise_mapping(columns: Collection[str]) -> Mapping:
+def recognise_mapping(columns: Collection[str]) -> MappingRules:
     """Find the one preset whose telling columns are all there.
 
     Raises

@@ -26,7 +26,7 @@ from pydantic import (
 _PATTERN: Final = re.compile(r"(?:[^%]|%(?:-?[dmyHIMSj]|[aAbBYpfgnzZ%]))+")
 _CONFIG: Final = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-Name = Annotated[str, Field(min_length=1, max_length=300)]
+ShortText = Annotated[str, Field(min_length=1, max_length=300)]
 
 
 def _as_alternatives(value: object) -> object:
@@ -38,7 +38,7 @@ class ColumnRule(BaseModel):
     """Take a column. `may_be_absent`: a file without the column is fine, the field is then null."""
 
     model_config = _CONFIG
-    column: Name
+    column: ShortText
     may_be_absent: bool = False
 
 
@@ -46,8 +46,8 @@ class TextRule(BaseModel):
     """Take text from a column, a constant, or (ids only) name each row by the file's hash and its place."""
 
     model_config = _CONFIG
-    column: Name | None = None
-    constant: Name | None = None
+    column: ShortText | None = None
+    constant: ShortText | None = None
     generate: Literal["file_and_row"] | None = None
     required: bool = False
     may_be_absent: bool = False
@@ -68,8 +68,8 @@ class TimeRule(ColumnRule):
 
     unit: Literal["s", "ms", "us", "ns"] | None = None
     origin: Annotated[AwareDatetime, Field(strict=False)] | None = None
-    format: Name | None = None
-    zone: Name | None = None
+    format: ShortText | None = None
+    zone: ShortText | None = None
 
     @model_validator(mode="after")
     def _check_reading(self) -> TimeRule:
@@ -114,8 +114,8 @@ class KindRule(ColumnRule):
     `payments`, when given, lists every kind that is a payment; others are refused. Case does not matter.
     """
 
-    refunds: Annotated[tuple[Name, ...], Field(strict=False, min_length=1)]
-    payments: Annotated[tuple[Name, ...], Field(strict=False)] = ()
+    refunds: Annotated[tuple[ShortText, ...], Field(strict=False, min_length=1)]
+    payments: Annotated[tuple[ShortText, ...], Field(strict=False)] = ()
 
 
 class DelayRule(BaseModel):
@@ -129,8 +129,8 @@ class LabelRule(ColumnRule):
     """Take the label from a column (by default 1/0, true/false, yes/no) and say when it was known."""
 
     known: Annotated[tuple[TimeRule | DelayRule, ...], BeforeValidator(_as_alternatives), Field(min_length=1)]
-    fraud: Annotated[tuple[Name, ...], Field(strict=False)] = ("1", "1.0", "true", "t", "yes", "y")
-    genuine: Annotated[tuple[Name, ...], Field(strict=False)] = ("0", "0.0", "false", "f", "no", "n")
+    fraud: Annotated[tuple[ShortText, ...], Field(strict=False)] = ("1", "1.0", "true", "t", "yes", "y")
+    genuine: Annotated[tuple[ShortText, ...], Field(strict=False)] = ("0", "0.0", "false", "f", "no", "n")
 
 
 TextRules = Annotated[tuple[TextRule, ...], BeforeValidator(_as_alternatives)]
@@ -168,7 +168,7 @@ def _as_named_columns(value: object) -> object:
     return {name: name for name in value} if isinstance(value, list) else value
 
 
-Attributes = Annotated[dict[Name, Name], BeforeValidator(_as_named_columns)]
+Attributes = Annotated[dict[ShortText, ShortText], BeforeValidator(_as_named_columns)]
 
 
 class AttributeRules(BaseModel):
@@ -187,10 +187,10 @@ def _as_plain_values(value: object) -> object:
     }
 
 
-Protocol = Annotated[dict[Name, str | int | float | bool], BeforeValidator(_as_plain_values)]
+Protocol = Annotated[dict[ShortText, str | int | float | bool], BeforeValidator(_as_plain_values)]
 
 
-class Mapping(BaseModel):
+class MappingRules(BaseModel):
     """A mapping; see the module.
 
     Parameters
@@ -212,19 +212,19 @@ class Mapping(BaseModel):
     """
 
     model_config = _CONFIG
-    name: Name
-    recognise: Annotated[tuple[Name, ...], Field(strict=False)] = ()
+    name: ShortText
+    recognise: Annotated[tuple[ShortText, ...], Field(strict=False)] = ()
     fields: FieldRules
     kind: KindRule | None = None
     label: LabelRule | None = None
     attributes: AttributeRules = AttributeRules()
-    drop: Annotated[tuple[Name, ...], Field(strict=False)] = ()
+    drop: Annotated[tuple[ShortText, ...], Field(strict=False)] = ()
     other_columns: Literal["ignore", "refuse"] = "ignore"
     delimiter: Annotated[str, Field(min_length=1, max_length=1, pattern=r"^[\t -!#-~]$")] | None = None
     protocol: Protocol | None = None
 
     @model_validator(mode="after")
-    def _check_protocol(self) -> Mapping:
+    def _check_protocol(self) -> MappingRules:
         if self.protocol is not None and not isinstance(self.protocol.get("name"), str):
             raise ValueError("protocol: give its name")
         return self

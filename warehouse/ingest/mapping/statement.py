@@ -14,7 +14,7 @@ from typing import Final
 from warehouse.canonical import TRANSACTION_SCHEMA
 from warehouse.errors import MappingError
 from warehouse.ingest.mapping.fields import (
-    Part,
+    FieldSql,
     Raw,
     render_amount,
     render_attributes,
@@ -26,8 +26,8 @@ from warehouse.ingest.mapping.fields import (
     render_text,
     show_names,
 )
-from warehouse.ingest.mapping.rules import Mapping
-from warehouse.quarantine import Reason
+from warehouse.ingest.mapping.rules import MappingRules
+from warehouse.quarantine import Problem
 from warehouse.sql_text import literal
 
 TEXT_FIELDS: Final = (
@@ -62,12 +62,12 @@ class Statement:
     unknown_columns: tuple[str, ...]
 
 
-def render_mapping(mapping: Mapping, columns: Raw, *, content: str, content_sha256: str) -> Statement:
+def render_mapping(mapping: MappingRules, columns: Raw, *, content: str, content_sha256: str) -> Statement:
     """Render a mapping for a file's columns.
 
     Parameters
     ----------
-    mapping : Mapping
+    mapping : MappingRules
         What becomes what.
     columns : mapping of str to RawColumn
         The file's columns by name, in order.
@@ -104,11 +104,11 @@ def render_mapping(mapping: Mapping, columns: Raw, *, content: str, content_sha2
     return Statement(sql=_join_parts(parts, content=content), unknown_columns=unknown)
 
 
-def _join_parts(parts: Sequence[Part], *, content: str) -> str:
+def _join_parts(parts: Sequence[FieldSql], *, content: str) -> str:
     texts = {name: sql for part in parts for name, sql in part.texts.items()}
     values = {name: sql for part in parts for name, sql in part.values.items()}
     maps = {name: sql for part in parts for name, sql in part.maps.items()}
-    order = {reason: place for place, reason in enumerate(Reason)}
+    order = {reason: place for place, reason in enumerate(Problem)}
     refusals = sorted(
         (refusal for part in parts for refusal in part.refusals), key=lambda item: order[item[0]]
     )

@@ -8,7 +8,6 @@ what can't be read is null, and `warehouse.ingest.mapping.fields` says why.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from typing import Final
 
@@ -16,6 +15,7 @@ from warehouse.canonical import MAX_AMOUNT_MINOR
 from warehouse.errors import InputError, MappingError
 from warehouse.ingest.mapping.rules import TimeRule
 from warehouse.sql_text import literal
+from warehouse.times import to_us
 
 NUMBER_PATTERN: Final = r"'[+-]?(\d+[.]?\d*|[.]\d+)([eE][+-]?\d+)?'"
 
@@ -27,7 +27,6 @@ _INSTANT_PATTERN: Final = f"'{_DATE}[T ]{_TIME}{_OFFSET}'"
 
 # Digits of a unit in microseconds; nanoseconds lose three instead.
 _UNIT_PLACES: Final = {"s": 6, "ms": 3, "us": 0, "ns": 0}
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Family(Enum):
@@ -271,7 +270,7 @@ def _read_count(rule: TimeRule, *, text: str) -> str:
     )
     if rule.unit == "ns":
         count = f"({count}) // 1000"
-    origin_us = 0 if rule.origin is None else (rule.origin - _EPOCH) // timedelta(microseconds=1)
+    origin_us = 0 if rule.origin is None else to_us(rule.origin)
     return f"try_cast(({count})::hugeint + {origin_us} as bigint)"
 
 

@@ -21,10 +21,10 @@ from warehouse.ingest.reading.text_records import (
     Found,
     Places,
     Scan,
-    Split,
+    SplitBlock,
     add_tail,
 )
-from warehouse.quarantine import Reason
+from warehouse.quarantine import Problem
 
 _QUOTE: Final = ord('"')
 
@@ -48,13 +48,13 @@ def _scan_csv(block: Bytes, is_last: bool, *, separator: int, columns: int) -> F
         is_outside = np.searchsorted(quotes, separators) % 2 == 0
         separators, inner_separators = separators[is_outside], separators[~is_outside]
         outer_breaks = breaks[np.searchsorted(quotes, breaks) % 2 == 0]
-    split = Split(block, breaks, add_tail(outer_breaks, block.size, is_last=is_last))
+    split = SplitBlock(block, breaks, add_tail(outer_breaks, block.size, is_last=is_last))
 
     problems = split.find_common_problems()
     found_columns = np.diff(np.searchsorted(separators, split.ends), prepend=0) + 1
-    problems[(problems == FINE) & (found_columns != columns)] = CODES[Reason.WRONG_COLUMNS]
+    problems[(problems == FINE) & (found_columns != columns)] = CODES[Problem.WRONG_COLUMNS]
     misplaced = _find_misplaced_quotes(block, quotes, separator=separator, is_last=is_last)
-    problems[split.find_owners(misplaced)] = CODES[Reason.WRONG_QUOTES]
+    problems[split.find_owners(misplaced)] = CODES[Problem.WRONG_QUOTES]
 
     has_lines = np.searchsorted(breaks, split.ends) > np.searchsorted(breaks, split.starts)
     needs_quotes = has_lines.copy()

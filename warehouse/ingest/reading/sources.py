@@ -22,9 +22,9 @@ from warehouse.ingest.mapping.fields import show_names
 from warehouse.ingest.mapping.values import RawColumn
 from warehouse.ingest.reading.csv_records import make_csv_scan
 from warehouse.ingest.reading.names import Compression, RawFormat
-from warehouse.ingest.reading.streams import BLANK, BOM, RawFile, open_stream, translate_errors
+from warehouse.ingest.reading.streams import BOM, WHITESPACE, RawFile, open_stream, translate_errors
 from warehouse.ingest.reading.text_records import RECORD_SCHEMA, Scan, read_records, scan_lines
-from warehouse.quarantine import Reason
+from warehouse.quarantine import Problem
 from warehouse.sql_text import literal
 
 _MAX_COLUMNS: Final = 2_000
@@ -108,7 +108,7 @@ def _read_header(file: RawFile) -> tuple[str, int, int]:
     length = len(BOM) if file.head.startswith(BOM) else 0
     for lines, line in enumerate(file.head[length:].split(b"\n"), start=1):
         length += len(line) + 1
-        if not line.strip(BLANK):
+        if not line.strip(WHITESPACE):
             continue
         try:
             header = line.rstrip(b"\r").decode("utf-8")
@@ -209,7 +209,7 @@ def _find_json_problem() -> str:
     is_object = "case when json_valid(content) then json_type(content) = 'OBJECT' else false end"
     return (
         f"case when problem is not null then problem::varchar when not {is_object}"
-        f" then {literal(Reason.NOT_A_JSON_OBJECT)} end"
+        f" then {literal(Problem.NOT_A_JSON_OBJECT)} end"
     )
 
 

@@ -28,7 +28,7 @@ from warehouse.ingest.reading.text_records import Readable
 _BLOCK_BYTES: Final = 1 << 20
 _EDGE_BYTES: Final = 64 << 10
 BOM: Final = b"\xef\xbb\xbf"
-BLANK: Final = b" \t\r\n"
+WHITESPACE: Final = b" \t\r\n"
 
 
 @dataclass(frozen=True)
@@ -154,9 +154,9 @@ def _check_text(path: Path, head: bytes) -> None:
 
 def _tell_json(path: Path, name: RawName, head: bytes, tail: bytes) -> RawName:
     """Tell an array from NDJSON; DuckDB takes a truncated array for a whole one."""
-    if not head.removeprefix(BOM).lstrip(BLANK).startswith(b"["):
+    if not head.removeprefix(BOM).lstrip(WHITESPACE).startswith(b"["):
         return RawName(RawFormat.NDJSON, name.compression)
-    if not tail.rstrip(BLANK).endswith(b"]"):
+    if not tail.rstrip(WHITESPACE).endswith(b"]"):
         raise UnreadableFileError(
             f"{path.name}: the JSON array does not end: nothing of it was taken, get it again"
         )

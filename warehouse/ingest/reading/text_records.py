@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from warehouse.errors import UnreadableFileError
-from warehouse.quarantine import Reason
+from warehouse.quarantine import Problem
 
 CHUNK_BYTES: Final = 8 << 20
 MAX_RECORD_BYTES: Final = 4 << 20
@@ -29,7 +29,7 @@ NEWLINE, RETURN, _NUL = b"\n\r\0"
 
 FINE: Final = 0
 BLANK: Final = 1
-_PROBLEMS: Final = (Reason.WRONG_QUOTES, Reason.WRONG_COLUMNS, Reason.NUL_BYTE, Reason.NOT_UTF8)
+_PROBLEMS: Final = (Problem.WRONG_QUOTES, Problem.WRONG_COLUMNS, Problem.NUL_BYTE, Problem.NOT_UTF8)
 CODES: Final = {reason: code for code, reason in enumerate(_PROBLEMS, start=2)}
 
 Bytes = NDArray[np.uint8]
@@ -73,7 +73,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Split:
+class SplitBlock:
     """A block split into records.
 
     Parameters
@@ -106,7 +106,7 @@ class Split:
         length = self.ends - self.starts
         first = self.block[np.minimum(self.starts, self.block.size - 1)]
         problems[(length == 0) | ((length == 1) & (first == RETURN))] = BLANK
-        problems[self.find_owners(np.flatnonzero(self.block == _NUL))] = CODES[Reason.NUL_BYTE]
+        problems[self.find_owners(np.flatnonzero(self.block == _NUL))] = CODES[Problem.NUL_BYTE]
         return problems
 
     def take_all(self, problems: NDArray[np.int8], needs_quotes: NDArray[np.bool_]) -> Found:
@@ -130,7 +130,7 @@ class Split:
         lost = int(newlines[-1])
         return Found(
             starts=starts,
-            problems=np.append(problems[:damaged], np.int8(CODES[Reason.WRONG_QUOTES])),
+            problems=np.append(problems[:damaged], np.int8(CODES[Problem.WRONG_QUOTES])),
             needs_quotes=needs_quotes[: damaged + 1],
             newlines=newlines,
             consumed=int(self.breaks[lost]) + 1,
@@ -146,7 +146,7 @@ Scan = Callable[[Bytes, bool], Found]
 def scan_lines(block: Bytes, is_last: bool) -> Found:
     """Find records that are lines."""
     breaks = np.flatnonzero(block == NEWLINE)
-    split = Split(block, breaks, add_tail(breaks, block.size, is_last=is_last))
+    split = SplitBlock(block, breaks, add_tail(breaks, block.size, is_last=is_last))
     return split.take_all(split.find_common_problems(), np.zeros(split.ends.size, dtype=np.bool_))
 
 
@@ -253,7 +253,7 @@ def _give_up_first_line(block: Bytes, sizes: BlockSizes) -> Found:
         raise UnreadableFileError(
             f"a line is longer than {sizes.longest_record:,} bytes: expected text with one row a line"
         )
-    split = Split(block, breaks, breaks[:1])
+    split = SplitBlock(block, breaks, breaks[:1])
     return split.cut_behind_line(0, np.zeros(1, dtype=np.int8), np.zeros(1, dtype=np.bool_))
 
 
@@ -264,7 +264,7 @@ def _build_batch(data: bytes, found: Found, *, first: int, line: int) -> pa.Reco
     problems = found.problems.copy()
     wrong = _find_invalid_utf8(content)
     if wrong:
-        problems[wrong] = CODES[Reason.NOT_UTF8]
+        problems[wrong] = CODES[Problem.NOT_UTF8]
         content = _replace_invalid(content, wrong)
     names = pa.array([reason.value for reason in _PROBLEMS], pa.string())
     indices = pa.array(problems - 2, pa.int8(), mask=problems < 2)

@@ -15,7 +15,7 @@ from api.audit.log import (
     parse_record,
     read_plaintexts,
     segments,
-    verify,
+    verify_log,
 )
 from warehouse.live.decisions import AuditHead
 
@@ -62,12 +62,12 @@ def log(tmp_path: Path) -> Path:
 
 def test_a_whole_log_is_whole(log: Path) -> None:
     assert damage(log, LINES) == set()
-    assert verify(log, KEYS, HEAD) == RECORDS
+    assert verify_log(log, KEYS, HEAD) == RECORDS
     assert [*read_plaintexts(log, KEYS)] == [f'{{"a":{number}}}'.encode() for number in range(1, RECORDS + 1)]
 
 
 def test_a_log_without_records_is_whole(log: Path) -> None:
-    assert verify(log, KEYS, head_of([])) == 0
+    assert verify_log(log, KEYS, head_of([])) == 0
 
 
 def test_every_flipped_bit_of_the_file_is_found_and_its_record_named(log: Path) -> None:
@@ -172,7 +172,7 @@ def test_segments_are_read_in_the_order_of_their_numbers(log: Path) -> None:
         path.write_bytes(b"".join(line + b"\n" for line in lines[first - 1 : last]))
     log.write_bytes(lines[11] + b"\n")
     assert len(segments(log)) == 4
-    assert verify(log, KEYS, head_of(lines)) == 12
+    assert verify_log(log, KEYS, head_of(lines)) == 12
     segments(log)[1].unlink()
     assert named(log, head_of(lines)) == set(range(3, 10))
 
@@ -180,4 +180,4 @@ def test_segments_are_read_in_the_order_of_their_numbers(log: Path) -> None:
 def test_the_message_names_the_records(log: Path) -> None:
     log.write_bytes(b"".join(line + b"\n" for line in LINES[:3] + LINES[4:7]))
     with pytest.raises(BrokenLogError, match=r"record 4 is missing; records 8 to 9: each is missing"):
-        verify(log, KEYS, HEAD)
+        verify_log(log, KEYS, HEAD)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert
 
-from api.audit.log import AuditKeys, BrokenLogError, parse_record, read_plaintexts, segments, verify
+from api.audit.log import AuditKeys, BrokenLogError, parse_record, read_plaintexts, segments, verify_log
 from api.audit.shipper import Shipper
 from tests.support.live_payments import LIVE_SQL, START_US, WORKER, decision_of, pay
 from warehouse.live.decisions import Decision, SealedDecision
@@ -71,7 +71,7 @@ def test_records_are_shipped_once_and_in_order(store: LiveStore, log: Path) -> N
     assert (shipper.ship(), shipper.ship()) == (1, 0)
     assert shipped(log) == [b"a", b"b", b"c"]
     assert store.audit_head().unshipped == ()
-    assert verify(log, KEYS, store.audit_head()) == 3
+    assert verify_log(log, KEYS, store.audit_head()) == 3
 
 
 def test_large_segments_are_finished(store: LiveStore, log: Path) -> None:
@@ -80,7 +80,7 @@ def test_large_segments_are_finished(store: LiveStore, log: Path) -> None:
         Shipper(store, log, segment_bytes=600).ship()
     names = [path.name for path in segments(log)]
     assert names == [f"predictions.log.{first:012d}" for first in (1, 5, 9)] + ["predictions.log"]
-    assert verify(log, KEYS, store.audit_head()) == 14
+    assert verify_log(log, KEYS, store.audit_head()) == 14
 
 
 @pytest.mark.parametrize("kept", [0, 1, 2, 3])
@@ -94,7 +94,7 @@ def test_a_record_in_the_file_and_in_the_outbox_is_not_written_again(
     log.write_bytes(b"".join(data + b"\n" for data in records[:kept]))
     assert Shipper(store, log).ship() == 3 - kept
     assert shipped(log) == [b"a", b"b", b"c"]
-    assert verify(log, KEYS, store.audit_head()) == 3
+    assert verify_log(log, KEYS, store.audit_head()) == 3
 
 
 def test_a_torn_write_is_mended_wherever_it_was_torn(store: LiveStore, log: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_torn_write_is_mended_wherever_it_was_torn(store: LiveStore, log: Path
         put_back(store, head.unshipped)
         Shipper(store, log).ship()
         assert log.read_bytes() == whole + records, f"torn after {torn} bytes"
-    assert verify(log, KEYS, replace(head, unshipped=())) == 4
+    assert verify_log(log, KEYS, replace(head, unshipped=())) == 4
 
 
 def test_a_forged_number_hides_no_record(store: LiveStore, log: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_forged_number_hides_no_record(store: LiveStore, log: Path) -> None:
     assert Shipper(store, log).ship() == 1
     assert store.audit_head().unshipped == ()
     with pytest.raises(BrokenLogError, match=r"record 2 is preceded by a line that was changed"):
-        verify(log, KEYS, store.audit_head())
+        verify_log(log, KEYS, store.audit_head())
 
 
 def test_what_is_not_ours_at_the_end_is_left_for_verify_to_name(store: LiveStore, log: Path) -> None:
@@ -131,7 +131,7 @@ def test_what_is_not_ours_at_the_end_is_left_for_verify_to_name(store: LiveStore
     decide(store, "c")
     Shipper(store, log).ship()
     with pytest.raises(BrokenLogError, match="record 2 is not in the"):
-        verify(log, KEYS, store.audit_head())
+        verify_log(log, KEYS, store.audit_head())
     assert shipped_last(log) == b"c"
 
 
@@ -181,5 +181,5 @@ def test_several_processes_ship_into_one_chain(store: LiveStore, url: str, log: 
     for worker in workers:
         worker.join(120)
     Shipper(store, log).ship()
-    assert verify(log, KEYS, store.audit_head()) == 50
+    assert verify_log(log, KEYS, store.audit_head()) == 50
     assert sorted(shipped(log)) == sorted(f"{name}{number}".encode() for name in "ab" for number in range(25))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from ml.customers.clustering import Clustering, Fit, fit_clustering, nearest_reference
-from ml.customers.methods import METHODS, OUTLIER, References, choose_k, mean_silhouette
+from ml.customers.methods import CLUSTER_METHODS, OUTLIER, References, choose_k, mean_silhouette
 from ml.customers.names import ORDINARY, name_segments
 from ml.customers.projections import PROJECTIONS, project
 from ml.customers.report import write_cluster_report
@@ -29,7 +29,7 @@ COLUMNS = (
     "profile_weekend_share_90d",
 )
 SIZES = (150, 100, 60)
-EVERY = sorted(METHODS)
+EVERY = sorted(CLUSTER_METHODS)
 
 
 def planted(seed: int = 0) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:

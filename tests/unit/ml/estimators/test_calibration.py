@@ -12,7 +12,7 @@ from sklearn.metrics import brier_score_loss
 
 from ml.canonical_json import canonical_json
 from ml.errors import BundleError
-from ml.estimators.calibration import METHODS, fit_calibration, fit_ranks, through
+from ml.estimators.calibration import CALIBRATION_METHODS, fit_calibration, fit_ranks, through
 from ml.runtimes.curves import CurveRuntime, MeanRuntime
 from ml.runtimes.dense import sigmoid
 from ml.runtimes.matrix import Float64Vector, to_float32
@@ -29,7 +29,7 @@ def overconfident(rows: int = 20_000, *, seed: int = 0) -> tuple[Float64Vector, 
     return sigmoid(2 * margin + 5), generator.random(rows) < probability, probability
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", CALIBRATION_METHODS)
 def test_calibrated_scores_are_the_shares_of_fraud(method: str) -> None:
     scores, labels, _ = overconfident()
     curve = fit_calibration(scores, labels, method=method)
@@ -42,7 +42,7 @@ def test_calibrated_scores_are_the_shares_of_fraud(method: str) -> None:
         assert calibrated[group].mean() == pytest.approx(share, abs=spread)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", CALIBRATION_METHODS)
 @settings(deadline=None, max_examples=examples(60))
 @given(data=st.data())
 def test_a_curve_keeps_the_order_of_scores(method: str, data: st.DataObject) -> None:
@@ -72,7 +72,7 @@ def test_a_rank_is_the_share_of_past_scores_below() -> None:
     assert through(curve, asked) == pytest.approx(expected, abs=2e-3)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", CALIBRATION_METHODS)
 def test_one_class_alone_teaches_nothing(method: str) -> None:
     curve = fit_calibration([0.1, 0.5, 0.7], [False] * 3, method=method)
     asked = np.array([0.0, 0.25, 1.0])

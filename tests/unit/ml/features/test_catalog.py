@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ml.features.catalog import is_label_free
-from ml.features.spec import FeatureSpec, Source
+from ml.features.spec import FeatureSource, FeatureSpec
 
 
 @pytest.mark.parametrize(
@@ -19,5 +19,7 @@ from ml.features.spec import FeatureSpec, Source
         ("amount_sum_24h", "velocity", True),
     ],
 )
-def test_known_frauds_are_no_feature_of_a_detector(name: str, source: Source, *, is_free: bool) -> None:
+def test_known_frauds_are_no_feature_of_a_detector(
+    name: str, source: FeatureSource, *, is_free: bool
+) -> None:
     assert is_label_free(FeatureSpec(name=name, dtype="bigint", source=source, family=name)) is is_free

@@ -13,7 +13,7 @@ from tests.support.examples import examples
 from warehouse.errors import UnreadableFileError
 from warehouse.ingest.reading.csv_records import make_csv_scan
 from warehouse.ingest.reading.text_records import MAX_RECORD_BYTES, BlockSizes, read_records, scan_lines
-from warehouse.quarantine import Reason
+from warehouse.quarantine import Problem
 
 Record = tuple[int, str, str | None]
 
@@ -71,7 +71,9 @@ def split_slowly(text: str, *, columns: int) -> list[Record]:
         if "\n" in text[start:end] and found != columns:
             end, found = text.index("\n", start), None
         content = text[start:end].rstrip("\r")
-        problem = Reason.WRONG_QUOTES if found is None else None if found == columns else Reason.WRONG_COLUMNS
+        problem = (
+            Problem.WRONG_QUOTES if found is None else None if found == columns else Problem.WRONG_COLUMNS
+        )
         records.append((line, content, problem))
         start = end + 1
     return records
@@ -122,7 +124,7 @@ def test_one_missing_quote_costs_one_row() -> None:
     rows[19_999] = '19999,"open to the end'
     found = read("\n".join(rows).encode(), columns=2)
     problems = {record[0]: record[2] for record in found if record[2]}
-    assert problems == {501: Reason.WRONG_QUOTES, 20_001: Reason.WRONG_QUOTES}
+    assert problems == {501: Problem.WRONG_QUOTES, 20_001: Problem.WRONG_QUOTES}
     assert len(found) == 20_000
     assert found[12_001][0] == 12_003
 
@@ -130,7 +132,7 @@ def test_one_missing_quote_costs_one_row() -> None:
 def test_a_quote_that_never_closes_is_given_up_after_the_longest_record() -> None:
     data = ('1,"never closed\n' + "2,fine\n" * 5_000).encode()
     found = read(data, columns=2, chunk=1 << 10, longest_record=4 << 10)
-    assert [record[2] for record in found] == [Reason.WRONG_QUOTES] + [None] * 5_000
+    assert [record[2] for record in found] == [Problem.WRONG_QUOTES] + [None] * 5_000
 
 
 def test_bytes_that_are_not_utf8_cost_their_row_alone() -> None:
@@ -138,9 +140,9 @@ def test_bytes_that_are_not_utf8_cost_their_row_alone() -> None:
     assert [(line, problem) for line, _, problem in found] == [
         (1, None),
         (2, None),
-        (3, Reason.NOT_UTF8),
+        (3, Problem.NOT_UTF8),
         (4, None),
-        (5, Reason.NUL_BYTE),
+        (5, Problem.NUL_BYTE),
     ]
     assert found[2][1] == "3,\N{REPLACEMENT CHARACTER}"
 
