@@ -11,8 +11,9 @@ from typing import Any, ParamSpec, TypeVar
 from flask import Flask, Response
 from flask_jwt_extended import JWTManager, create_access_token, get_jwt, jwt_required
 
-from api.access.clients import Client, may
+from api.access.clients import may
 from api.errors import RequestError, error_response
+from warehouse.live.clients import Client
 
 _Arguments = ParamSpec("_Arguments")
 _Answer = TypeVar("_Answer")

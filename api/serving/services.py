@@ -12,7 +12,6 @@ from typing import BinaryIO, Final
 
 from flask import current_app
 
-from api.access import clients
 from api.audit.log import AuditKeys
 from api.audit.shipper import Shipper
 from api.errors import RequestError
@@ -23,6 +22,7 @@ from ml.bundles.store import CURRENT_FILE
 from ml.features.online import OnlineReader
 from ml.scoring.scorer import Scorer
 from warehouse.errors import CbpError
+from warehouse.live import clients
 from warehouse.live.store import LiveStore
 from warehouse.times import now_us
 

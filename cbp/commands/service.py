@@ -77,7 +77,7 @@ def apikeys_list() -> None:
 
     Example: cbp apikeys list
     """
-    from api.access.clients import list_clients
+    from warehouse.live.clients import list_clients
 
     table = Table("client", "name", "role", "created", "revoked")
     with _live_store() as (store, _, _):
@@ -94,10 +94,10 @@ def apikeys_revoke(client_id: str) -> None:
 
     Example: cbp apikeys revoke 0f1e2d3c4b5a6978
     """
-    from api.access.clients import revoke
+    from warehouse.live.clients import revoke_client
 
     with _live_store() as (store, _, now_us):
-        revoke(store, client_id, now_us=now_us)
+        revoke_client(store, client_id, now_us=now_us)
     console.print(f"{client_id} is revoked")
 
 

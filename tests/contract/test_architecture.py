@@ -89,7 +89,7 @@ ROOMS: Final[dict[str, tuple[str, ...]]] = {
     "api": (),
     "api.access": ("api",),
     "api.audit": (),
-    "api.serving": ("api", "api.access", "api.audit"),
+    "api.serving": ("api", "api.audit"),
     "api.resources": ("api", "api.access", "api.serving"),
     "api.__init__": ("api", "api.access", "api.resources", "api.serving"),
     "api.server": ("api", "api.__init__", "api.audit"),

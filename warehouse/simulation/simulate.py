@@ -18,9 +18,9 @@ import pyarrow as pa
 
 from warehouse.canonical import MAX_EVENT_US, MIN_EVENT_US
 from warehouse.errors import InputError
-from warehouse.ingest.reading.names import write_raw_file
 from warehouse.simulation.dirt import FilePlan, plan_clean_file, plan_dirty_file
 from warehouse.simulation.payments import DAY_SECONDS, MICROSECONDS, Payments, draw_payments
+from warehouse.simulation.raw_files import write_raw_file
 from warehouse.simulation.rows import iterate_tables, list_dirt
 from warehouse.simulation.world import draw_customers, draw_merchants, find_reach
 

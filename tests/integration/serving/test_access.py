@@ -8,16 +8,17 @@ import jwt
 import pytest
 from flask_jwt_extended import create_access_token
 
-from api.access.clients import create_api_key, list_clients, revoke
+from api.access.clients import create_api_key
 from tests.support.api_client import Api, error_of, new
 from tests.support.scoring_home import NOW_US
+from warehouse.live.clients import list_clients, revoke_client
 
 
 def test_every_wrong_api_key_gets_the_same_401(api: Api) -> None:
     store = api.services.store()
     revoked = api.create_key("gone")
     (client,) = [one for one in list_clients(store) if one.name == "gone"]
-    revoke(store, client.client_id, now_us=NOW_US)
+    revoke_client(store, client.client_id, now_us=NOW_US)
     _, client_id, secret = api.api_key.split("_", 2)
     wrong = [
         "nonsense",
@@ -91,7 +92,7 @@ def test_the_tokens_of_a_revoked_client_are_refused(api: Api) -> None:
     key = api.create_key("short")
     token = api.http.post("/token", json={"api_key": key}).get_json()["access_token"]
     (client,) = [one for one in list_clients(store) if one.name == "short"]
-    revoke(store, client.client_id, now_us=NOW_US)
+    revoke_client(store, client.client_id, now_us=NOW_US)
     error_of(api.predict(new(), token=token), 401)
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from api.access.clients import ROLES, authenticate, create_api_key, is_active, list_clients, may, revoke
+from api.access.clients import ROLES, authenticate, create_api_key, may
 from warehouse.errors import InputError
+from warehouse.live.clients import is_active, list_clients, revoke_client
 from warehouse.live.engine import LiveEngine
 from warehouse.live.store import LiveStore
 
@@ -49,13 +50,13 @@ def test_a_revoked_client_is_nobody(store: LiveStore) -> None:
     key = create_api_key(store, SECRET, name="a", role="scorer", now_us=1)
     (client,) = list_clients(store)
     assert is_active(store, client.client_id)
-    revoke(store, client.client_id, now_us=2)
+    revoke_client(store, client.client_id, now_us=2)
     assert authenticate(store, SECRET, key) is None
     assert not is_active(store, client.client_id)
     assert list_clients(store)[0].revoked_us == 2
     for client_id in (client.client_id, "unknown"):
         with pytest.raises(InputError, match="no active client"):
-            revoke(store, client_id, now_us=3)
+            revoke_client(store, client_id, now_us=3)
 
 
 @pytest.mark.parametrize(("name", "role"), [("", "scorer"), ("x" * 101, "scorer"), ("a", "king")])
