@@ -11,7 +11,7 @@ LINT_HOME := CBP_HOME=data/lint DBT_TARGET_PATH=data/lint/target DBT_LOG_PATH=da
 NAME ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-services lint lint-python lint-sql serve bench clean
+.PHONY: help setup demo test test-fast test-services lint lint-python lint-sql serve bench pictures clean
 
 help: ## Show what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -60,6 +60,9 @@ $(BENCH_READY): $(READY)
 
 bench: $(BENCH_READY) ## Run the benchmarks, or one of them: make bench NAME=ground
 	$(BIN)/python -m bench $(NAME)
+
+pictures: $(READY) ## Draw the pictures of docs/architecture.md from the code
+	$(BIN)/python -m docs.draw_architecture
 
 clean: ## Remove the environment, caches and all state below data/
 	rm -rf $(VENV) data target logs .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

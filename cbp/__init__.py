@@ -1,4 +1,4 @@
-"""The command line: composes the parts, holds no logic."""
+"""The command line: it composes the parts and holds no logic of the product."""
 
 from cbp.main import main
 

@@ -1,1 +1,1 @@
-"""Who may ask, and how a request may reach us."""
+"""Who may call the API, and how a request may reach it."""

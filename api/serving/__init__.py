@@ -1,1 +1,1 @@
-"""What an application has open, and how it decides."""
+"""What a running application keeps open, and how it decides."""

@@ -1,1 +1,1 @@
-"""Everything with `fit` and `risk_score`."""
+"""Models to train: everything with `fit` and `risk_score`."""

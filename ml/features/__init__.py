@@ -1,1 +1,1 @@
-"""What dbt and Feast say of features."""
+"""What dbt and Feast say of features, and the frames made of them."""

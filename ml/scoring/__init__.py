@@ -1,1 +1,1 @@
-"""From a row to a score and a threshold, by a bundle alone."""
+"""From a row to a score, its reasons and a decision, by a bundle alone."""

@@ -6,7 +6,7 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterator
 
-from tests.contract.test_architecture import modules
+from tests.support.rooms import modules
 
 
 def public_definitions() -> Iterator[tuple[str, str]]:

@@ -1,1 +1,1 @@
-"""dbt run, hooked and published."""
+"""Runs dbt with our hooks, and publishes the finished warehouse."""

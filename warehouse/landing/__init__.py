@@ -1,1 +1,1 @@
-"""Where accepted data lies."""
+"""Where accepted data lies: batches of payments and labels, and segments of customers."""

@@ -1,1 +1,1 @@
-"""What the API knows at this moment."""
+"""What the API knows at this moment: payments, claims, decisions, labels and clients."""

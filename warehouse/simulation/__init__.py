@@ -1,1 +1,1 @@
-"""Payments made up, with frauds and dirt."""
+"""Simulated payments, with frauds and dirty rows."""

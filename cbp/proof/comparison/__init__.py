@@ -1,1 +1,1 @@
-"""What decisions used, beside a slow oracle and beside dbt."""
+"""Compares what decisions used with a slow oracle and with dbt."""

@@ -1,0 +1,47 @@
+"""Pages say what is true: rooms and their sentences, paths that exist, pictures as the code draws them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from docs.draw_architecture import FOLDER, STEPS, pictures
+from tests.support.rooms import PACKAGES, folders, sentence_of
+from warehouse.settings import PROJECT_ROOT
+
+PAGE = (PROJECT_ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+PAGES = [PROJECT_ROOT / "README.md", *sorted((PROJECT_ROOT / "docs").rglob("*.md"))]
+TOP_LEVEL = {path.name for path in PROJECT_ROOT.iterdir() if path.is_dir()} - {"data", "models", "reports"}
+NAMED_PATH = re.compile(r"`((?:\w[\w.-]*/)+[\w.-]*)`")
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)|(?:src|srcset)=\"([^\"]+)\"")
+
+
+@pytest.mark.parametrize("room", folders())
+def test_each_room_stands_on_the_page_with_its_sentence(room: str) -> None:
+    path = f"`{room.replace('.', '/')}/`"
+    expected = (
+        f"### {path}\n\n{sentence_of(room)}\n" if room in PACKAGES else f"| {path} | {sentence_of(room)} |"
+    )
+    assert expected in PAGE
+
+
+def test_each_step_of_a_payment_names_the_file_of_its_picture() -> None:
+    for number, step in enumerate(STEPS, start=1):
+        assert f"{number}. **{step.title}** (`{step.file}`)." in PAGE
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT_ROOT)))
+def test_paths_that_a_page_names_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = {path for path in NAMED_PATH.findall(text) if path.split("/")[0] in TOP_LEVEL}
+    assert {path for path in named if not (PROJECT_ROOT / path).exists()} == set()
+    linked = {first or second for first, second in LINK.findall(text)}
+    assert {path for path in linked if not (page.parent / path).exists()} == set()
+
+
+@pytest.mark.parametrize("name", sorted(pictures()))
+def test_pictures_are_those_that_the_code_draws(name: str) -> None:
+    drawn = (FOLDER / name).read_text(encoding="utf-8")
+    assert drawn == pictures()[name], "run `make pictures`"
