@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -20,6 +21,17 @@ pytestmark = pytest.mark.services
 
 FEAST = Path(sys.executable).with_name("feast")
 
+# Several commands by one process: Feast takes seconds to start.
+SEVERAL = """
+import json, os, sys
+from feast.cli.cli import cli
+
+root = os.getcwd()
+for arguments in json.loads(sys.argv[1]):
+    os.chdir(root)  # Feast works in its repository's folder, and stays there
+    cli(["-c", "feature_repo", *arguments], standalone_mode=False)
+"""
+
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
@@ -28,10 +40,10 @@ def settings(tmp_path: Path) -> Settings:
     return settings
 
 
-def _feast(settings: Settings, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+def _run(settings: Settings, *command: str, code: int = 0) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "CBP_HOME": str(settings.home), "PYTHONWARNINGS": "default"}
     done = subprocess.run(
-        [str(FEAST), "-c", "feature_repo", *arguments],
+        command,
         cwd=PROJECT_ROOT,
         env=environment,
         capture_output=True,
@@ -44,16 +56,20 @@ def _feast(settings: Settings, *arguments: str, code: int = 0) -> subprocess.Com
 
 
 def test_apply_and_materialize_work_from_the_projects_root(settings: Settings) -> None:
-    assert "customer_profile" in _feast(settings, "apply").stdout
-    _feast(settings, "materialize", "2018-01-01T00:00:00", "2019-01-01T00:00:00")
-    _feast(settings, "materialize-incremental", "2019-02-01T00:00:00")
+    commands = [
+        ["apply"],
+        ["materialize", "2018-01-01T00:00:00", "2019-01-01T00:00:00"],
+        ["materialize-incremental", "2019-02-01T00:00:00"],
+    ]
+    done = _run(settings, sys.executable, "-c", SEVERAL, json.dumps(commands))
+    assert "customer_profile" in done.stdout
     row = {"customer_id": "c1", "merchant_id": "m1", "category": "food", "event_us": START_US + 2 * DAY_US}
     (found,) = OnlineReader(feast_store.open_store(settings)).read([row])
     assert (found["profile_count"], found["merchant_risk_30d"]) == (2**53 + 1, 0.25)
 
 
 def test_without_a_manifest_apply_says_what_to_run_in_one_line(tmp_path: Path) -> None:
-    done = _feast(make_settings(tmp_path), "apply", code=1)
+    done = _run(make_settings(tmp_path), str(FEAST), "-c", "feature_repo", "apply", code=1)
     assert done.stderr.count("\n") == 1
     assert "run `dbt run` or `cbp build` first" in done.stderr
 
