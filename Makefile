@@ -6,6 +6,8 @@ READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.ready-bench
 # torch comes first and by exact version: a bare `torch` brings gigabytes of CUDA (README, "Set-up").
 TORCH := $(shell grep '^torch==' constraints.txt)
+# Python compiles what is imported when it is: compiling all that torch brings takes longer than the download.
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 # sqlfluff compiles the models: in a home of its own, so that it waits for no build.
 LINT_HOME := CBP_HOME=data/lint DBT_TARGET_PATH=data/lint/target DBT_LOG_PATH=data/lint/logs
 NAME ?=
@@ -20,8 +22,8 @@ setup: $(READY) ## Create the environment .venv
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check '$(TORCH)' -c constraints.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(PIP) '$(TORCH)'
+	$(PIP) -e '.[dev]'
 	@touch $@
 
 demo: $(READY) ## Run the main job end to end: from raw payments to scored payments over HTTP
@@ -55,7 +57,7 @@ serve: $(READY) ## Serve the API on http://127.0.0.1:8000, with fresh local secr
 	$(BIN)/cbp serve
 
 $(BENCH_READY): $(READY)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(PIP) -e '.[bench]'
 	@touch $@
 
 bench: $(BENCH_READY) ## Run the benchmarks, or one of them: make bench NAME=ground

@@ -23,6 +23,9 @@ from dbt.contracts.graph.manifest import Manifest
 
 from warehouse.build.parsed_project import keep_parsed, load_parsed, parse_key
 
+_WITH_ARTIFACTS: Final = ("build", "docs")
+"""Commands whose results people and tools look up in dbt's target folder."""
+
 _OUTPUT: Final = ("--log-format", "json", "--log-level-file", "none")
 
 
@@ -48,7 +51,9 @@ def run_commands(commands: list[list[str]]) -> int:
                 if manifest is None:
                     return code
                 parsed[key] = manifest
-            result = dbtRunner(manifest=parsed[key]).invoke([*_OUTPUT, *command])
+            # Its manifest is there, as it was parsed: writing it again takes longer than a small model.
+            artifacts = [] if command[0] in _WITH_ARTIFACTS else ["--no-write-json"]
+            result = dbtRunner(manifest=parsed[key]).invoke([*_OUTPUT, *artifacts, *command])
             if not result.success:
                 return 1 if result.exception is None else 2
         return 0
