@@ -271,6 +271,7 @@ def test_dbts_own_unit_tests_pass(empty: Settings) -> None:
     assert run_dbt(empty, ["test", "--select", "test_type:unit"]) >= 9
 
 
+@pytest.mark.services
 def test_plain_dbt_and_feast_work_from_the_root(tmp_path: Path) -> None:
     settings = new_home(tmp_path)
     land(settings, "good", [payment(number) for number in range(8)])
