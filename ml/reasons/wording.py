@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from warehouse.velocity.declarations import duration_us
+
 Number = int | float
 Row = Mapping[str, Any]
 WINDOW: Final = r"(?P<window>\d+[mhd])"
@@ -32,7 +34,6 @@ Saying = Callable[[re.Match[str], Number, Row, float | None], Phrase | None]
 """Says a value, from the match of its name, the value, the row and what is typical; None: it can't."""
 
 _NOTICEABLE: Final = 0.1
-_SECONDS: Final = {"m": 60, "h": 3600, "d": 86_400}
 _UNITS: Final = {"m": "minute", "h": "hour", "d": "day"}
 # ISO 4217: currencies whose minor unit is not a hundredth.
 _EXPONENTS: Final = {
@@ -65,7 +66,7 @@ _EXPONENTS: Final = {
 
 def window_seconds(window: str) -> int:
     """Return the seconds of a window's name, such as '24h'."""
-    return int(window[:-1]) * _SECONDS[window[-1]]
+    return duration_us(window) // 1_000_000
 
 
 def window_text(window: str) -> str:
