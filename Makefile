@@ -6,8 +6,11 @@ READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.ready-bench
 # torch comes first and by exact version: a bare `torch` brings gigabytes of CUDA (README, "Set-up").
 TORCH := $(shell grep '^torch==' constraints.txt)
-# Python compiles what is imported when it is: compiling all that torch brings takes longer than the download.
+# pip compiles what it installs on one core: setup does it afterwards on all. Our own modules are compiled once, too.
+unexport PYTHONDONTWRITEBYTECODE
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+# Some packages hold files for other Pythons: they don't compile, which pip doesn't mind either.
+COMPILE := $(BIN)/python -m compileall -q -j 0 $(VENV)/lib > /dev/null 2>&1 || true
 # sqlfluff compiles the models: in a home of its own, so that it waits for no build.
 LINT_HOME := CBP_HOME=data/lint DBT_TARGET_PATH=data/lint/target DBT_LOG_PATH=data/lint/logs
 NAME ?=
@@ -24,6 +27,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) '$(TORCH)'
 	$(PIP) -e '.[dev]'
+	$(COMPILE)
 	@touch $@
 
 demo: $(READY) ## Run the main job end to end: from raw payments to scored payments over HTTP
@@ -58,6 +62,7 @@ serve: $(READY) ## Serve the API on http://127.0.0.1:8000, with fresh local secr
 
 $(BENCH_READY): $(READY)
 	$(PIP) -e '.[bench]'
+	$(COMPILE)
 	@touch $@
 
 bench: $(BENCH_READY) ## Run the benchmarks, or one of them: make bench NAME=ground
