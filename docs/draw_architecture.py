@@ -1,30 +1,31 @@
 """Draws the pictures of ``docs/architecture.md`` from the code: ``make pictures``.
 
-The rooms and their floors come from the table that ``tests/contract/test_architecture.py`` enforces. The
+The rooms and their floors come from the tables that ``tests/contract/test_architecture.py`` enforces. The
 steps of a payment stand below, each with the file where it happens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from html import escape
 from pathlib import Path
 from typing import Final
 
-from tests.support.rooms import PACKAGES, ROOMS, folders
+from tests.support.rooms import PACKAGES, ROOMS, SQL_ROOMS, SQL_ROOT, folders
 from warehouse.settings import PROJECT_ROOT
 
 FOLDER: Final = PROJECT_ROOT / "docs" / "img"
 _WIDTH: Final = 900
 _SANS: Final = "system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif"
+_ROOT_FILES: Final = "root files"
 _MONO: Final = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of a picture; `packages` are those of the packages, from the bottom up."""
+    """Colours of a picture: `packages` are those of the packages, from the bottom up, `sql` is dbt's."""
 
     name: str
     ink: str
@@ -32,6 +33,7 @@ class Theme:
     line: str
     ground: str
     box: str
+    sql: str
     packages: tuple[str, ...]
 
 
@@ -42,6 +44,7 @@ LIGHT: Final = Theme(
     line="#8b949e",
     ground="#ffffff",
     box="#ffffff",
+    sql="#eceff2",
     packages=("#e7f0fb", "#e5f4ea", "#fdf1df", "#f3e9fb", "#fbe8e8"),
 )
 DARK: Final = Theme(
@@ -51,6 +54,7 @@ DARK: Final = Theme(
     line="#7d8590",
     ground="#0d1117",
     box="#161b22",
+    sql="#262c34",
     packages=("#12263d", "#12301f", "#38290d", "#2b1a3d", "#3b1a1d"),
 )
 
@@ -79,43 +83,64 @@ STEPS: Final = (
 """The way of one payment, in order: five steps to the right, then five back."""
 
 
-def floors(package: str) -> list[list[str]]:
-    """Order the rooms of a package by floors: each stands above all that it imports."""
-    rooms = [room for room in folders() if room.split(".")[0] == package]
-    below = {room: {other for other in ROOMS[room] if other in rooms} for room in rooms}
+def floors(rooms: Sequence[str], table: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """Order rooms by floors, the lowest first: each stands above all that it uses."""
+    below = {room: {other for other in table[room] if other in rooms} for room in rooms}
     floor: dict[str, int] = {}
     for room in TopologicalSorter(below).static_order():
         floor[room] = 1 + max((floor[other] for other in below[room]), default=-1)
     return [[room for room in rooms if floor[room] == level] for level in range(max(floor.values()) + 1)]
 
 
+def floors_of_package(package: str) -> list[list[str]]:
+    """Return the rooms of a package by floors, named as the picture shows them."""
+    rooms = [room for room in folders() if room.split(".")[0] == package]
+    shown = {room: room.removeprefix(f"{package}.").replace(".", "/") for room in rooms}
+    shown[package] = _ROOT_FILES
+    return [[shown[room] for room in level] for level in floors(rooms, ROOMS)]
+
+
+def floors_of_sql() -> list[list[str]]:
+    """Return the rooms of the dbt project by floors; all others are written with the macros."""
+    macros = sorted(f"macros/{folder.name}" for folder in (SQL_ROOT / "macros").iterdir() if folder.is_dir())
+    return [macros, *floors([room for room in SQL_ROOMS if room != "macros"], SQL_ROOMS)]
+
+
 def draw_rooms(theme: Theme) -> str:
     """Draw the packages as a house: what stands higher imports only what stands lower."""
-    pad, row, gap, title = 14, 34, 8, 150
+    between = 28
     parts: list[str] = []
-    top = 4
+    top = 2.0
     for package, colour in reversed(list(zip(PACKAGES, theme.packages, strict=True))):
-        levels = floors(package)
-        height = len(levels) * row + (len(levels) - 1) * gap + 2 * pad
-        parts.append(_box(2, top, _WIDTH - 4, height, fill=colour, stroke=theme.line, radius=10))
-        middle = top + height / 2
-        parts.append(_text(22, middle + 6, f"{package}/", theme.ink, size=17, weight=600, font=_MONO))
-        y = top + pad
-        for level in reversed(levels):
-            width = (_WIDTH - title - 2 * pad - 2 * gap * (len(level) - 1) / 2) / len(level)
-            for index, room in enumerate(level):
-                x = title + pad + index * (width + gap)
-                label = room.removeprefix(f"{package}.").replace(".", "/")
-                shown = "root files" if room == package else label
-                parts.append(_box(x, y, width, row, fill=theme.box, stroke=theme.line, radius=6))
-                ink = theme.soft if room == package else theme.ink
-                parts.append(_text(x + width / 2, y + 22, shown, ink, size=14, font=_MONO, anchor="middle"))
-            y += row + gap
-        top += height + 26
-        if package != "warehouse":
-            parts.append(_arrow([(_WIDTH / 2, top - 25), (_WIDTH / 2, top - 3)], theme))
-    description = "Packages from top to bottom: " + ", ".join(reversed(PACKAGES)) + "."
-    return _picture(top - 22, parts, theme, title="Rooms of the code", description=description)
+        drawn, bottom = _house(f"{package}/", floors_of_package(package), top, colour, theme)
+        parts += drawn
+        top = bottom + between
+        parts.append(_arrow([(_WIDTH / 2, bottom + 2), (_WIDTH / 2, top - 3)], theme))
+    parts.append(_text(_WIDTH / 2 + 12, top - between / 2 + 4, "runs dbt", theme.soft, size=12))
+    drawn, bottom = _house("dbt_project/", floors_of_sql(), top, theme.sql, theme)
+    description = f"From top to bottom: {', '.join(reversed(PACKAGES))}, dbt_project."
+    return _picture(bottom + 2, parts + drawn, theme, title="Rooms of the code", description=description)
+
+
+def _house(
+    name: str, levels: Sequence[Sequence[str]], top: float, colour: str, theme: Theme
+) -> tuple[list[str], float]:
+    """Draw rooms by floors in a box with a name; returns the parts and where the box ends."""
+    pad, row, gap, left = 12, 31, 7, 166
+    height = len(levels) * (row + gap) - gap + 2 * pad
+    parts = [
+        _box(2, top, _WIDTH - 4, height, fill=colour, stroke=theme.line, radius=10),
+        _text(20, top + height / 2 + 6, name, theme.ink, size=17, weight=600, font=_MONO),
+    ]
+    for number, level in enumerate(reversed(levels)):
+        y = top + pad + number * (row + gap)
+        width = (_WIDTH - 2 - pad - left - gap * (len(level) - 1)) / len(level)
+        for index, room in enumerate(level):
+            x = left + index * (width + gap)
+            ink = theme.soft if room == _ROOT_FILES else theme.ink
+            parts.append(_box(x, y, width, row, fill=theme.box, stroke=theme.line, radius=6))
+            parts.append(_text(x + width / 2, y + 20.5, room, ink, size=14, font=_MONO, anchor="middle"))
+    return parts, top + height
 
 
 def draw_payment(theme: Theme) -> str:

@@ -6,7 +6,18 @@ from graphlib import CycleError, TopologicalSorter
 
 import pytest
 
-from tests.support.rooms import PACKAGES, ROOMS, arrows, imported_by, modules, sentence_of
+from tests.support.rooms import (
+    PACKAGES,
+    ROOMS,
+    SQL_ARROW_BACK,
+    SQL_ROOMS,
+    arrows,
+    imported_by,
+    modules,
+    sentence_of,
+    sql_references,
+    sql_room_of,
+)
 from warehouse.settings import PROJECT_ROOT
 
 KNOWS_HTTP = ("flask", "flask_jwt_extended", "granian", "httpx", "werkzeug")
@@ -46,6 +57,21 @@ def test_every_room_says_in_one_sentence_what_it_is() -> None:
     for room in {module.removesuffix(".__init__") for module in modules() if module.endswith("__init__")}:
         assert sentence_of(room).endswith("."), room
         assert room in ROOMS, room
+
+
+def test_models_refer_only_to_what_the_table_allows() -> None:
+    found: dict[str, set[str]] = {room: set() for room in SQL_ROOMS}
+    back = set()
+    for file, model in sql_references():
+        room, other = sql_room_of(file), sql_room_of(model)
+        if room == other:
+            continue
+        if other in SQL_ROOMS[room]:
+            found[room].add(other)
+        else:
+            back.add((file.stem, model.stem))
+    assert back == {SQL_ARROW_BACK}
+    assert found == {room: set(others) for room, others in SQL_ROOMS.items()}, "each arrow is used"
 
 
 @pytest.mark.parametrize("package", ["warehouse", "feature_repo", "ml"])

@@ -1,14 +1,17 @@
-"""The rooms of the code, from one table, and what their files say: sentences and imports."""
+"""The rooms of the code, from two tables, and what their files say: sentences, imports and references."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 from warehouse.settings import PROJECT_ROOT
+
+SQL_ROOT: Final = PROJECT_ROOT / "dbt_project"
 
 PACKAGES: Final[dict[str, tuple[str, ...]]] = {
     "warehouse": (),
@@ -104,6 +107,21 @@ The files at a package's root are a room as well: what its other rooms stand on.
 together stand on top of it, each a room of its own.
 """
 
+SQL_ROOMS: Final[dict[str, tuple[str, ...]]] = {
+    "macros": ("models/intermediate",),
+    "analyses": (),
+    "models/staging": (),
+    "models/intermediate": ("models/staging",),
+    "models/marts": ("models/intermediate", "models/staging"),
+    "models/features": ("models/intermediate", "models/staging"),
+}
+"""Each room of the dbt project, and the others whose models it may refer to."""
+
+SQL_ARROW_BACK: Final = ("int_frauds__explained", "feat_customer_profile")
+"""The one model that refers to a model above it: which frauds an amount explains is told by the profile."""
+
+_REFERENCE: Final = re.compile(r"""\bref\(\s*['"](\w+)""")
+
 
 @cache
 def modules() -> dict[str, Path]:
@@ -153,6 +171,23 @@ def arrows() -> dict[str, set[str]]:
         found.setdefault(room, set()).update(map(room_of, modules_imported_by(file)))
         found[room].discard(room)
     return found
+
+
+def sql_room_of(file: Path) -> str:
+    """Return the room of the dbt project that a file stands in."""
+    path = file.relative_to(SQL_ROOT).as_posix()
+    return next(room for room in SQL_ROOMS if path.startswith(f"{room}/"))
+
+
+def sql_references() -> set[tuple[Path, Path]]:
+    """Pairs of files of the dbt project: one that refers to a model, and the model."""
+    models = {file.stem: file for file in (SQL_ROOT / "models").rglob("*.sql")}
+    return {
+        (file, models[name])
+        for room in SQL_ROOMS
+        for file in (SQL_ROOT / room).rglob("*.sql")
+        for name in _REFERENCE.findall(file.read_text(encoding="utf-8"))
+    }
 
 
 def folders() -> list[str]:
