@@ -1,4 +1,4 @@
-"""The only place that asks Feast for features: training frames, materialization, and online rows for scoring.
+"""The only place that asks Feast for features of the past: frames of transactions, each as of its own time.
 
 Training and scoring share a feature service's name and nothing else of Feast.
 """
