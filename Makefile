@@ -42,8 +42,9 @@ test: $(READY) ## Run all tests but those of test-services
 test-fast: $(READY) ## Run what takes less than a minute: the quick unit and contract tests
 	$(PYTEST) -m 'not services and not slow' tests/unit tests/contract
 
+# One more at a time than there are cores: these tests wait for what they start.
 test-services: $(READY) ## Run the tests that start and kill programs, or need PostgreSQL (Debian's package postgresql)
-	$(PYTEST) -m services
+	$(PYTEST) -m services -n $(shell expr $$(nproc) + 1)
 
 lint: $(READY) ## Check style, types and SQL
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint-python lint-sql

@@ -19,7 +19,7 @@ from warehouse.landing.batches import list_batches
 from warehouse.settings import Settings
 from warehouse.times import DAY_US
 
-ROUNDS = 5
+ROUNDS = 3
 COMMAND = "make bench NAME=incremental"
 
 
