@@ -10,6 +10,8 @@ from feature_repo.services import FRAUD_SCORING
 from warehouse.build.dbt import run_dbt
 from warehouse.settings import PROJECT_ROOT, Settings
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:

@@ -34,6 +34,8 @@ from ml.runtimes.kinds import ISOLATION_FOREST, LIGHTGBM, load_runtime
 from ml.scoring.scorer import Scorer
 from tests.support.planted_fraud import NAMES, pack_planted, planted_rows
 
+pytestmark = pytest.mark.slow
+
 Content = Any
 Forge = Callable[[Path], None]
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 from ml.estimators.anomaly import AutoencoderDetector
 from ml.estimators.networks import network_output, network_tensors, train_network
+
+pytestmark = pytest.mark.slow
 
 PATIENCE = 5
 

@@ -29,6 +29,8 @@ from ml.runtimes.kinds import DENSE_KINDS, load_runtime
 from ml.scoring.parity import DENSE_TOLERANCE, PARITY_TOLERANCE
 from tests.support.planted_fraud import planted_rows
 
+pytestmark = pytest.mark.slow
+
 # Small versions of scorers whose default size is for real data; others are tested as they come.
 SMALL: dict[type[RiskScorer], dict[str, Any]] = {
     IsolationForestDetector: {"n_estimators": 10},

@@ -37,6 +37,8 @@ from tests.support.feature_home import (
 from warehouse.errors import BuildError, InputError, OperationError, StoreError
 from warehouse.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 LATE_US = START_US + 20 * DAY_US
 FEATURES = [
     "category_risk_30d",

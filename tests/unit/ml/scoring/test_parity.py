@@ -34,6 +34,8 @@ from ml.training.publishing import publish_model
 from tests.support.planted_fraud import NAMES, feature_specs, pack_planted, planted_rows
 from warehouse.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 Trained = dict[str, Float64Vector]
 LINE, TREES = f"{FRAUD_PROBABILITY}_line", f"{FRAUD_PROBABILITY}_trees"
 
