@@ -188,24 +188,30 @@ def attribute_matrix(
 
     Returns
     -------
-    ndarray of float32, shape (n_chosen, n_keys)
-        In order of time and id; NaN where a transaction lacks an attribute.
+    ndarray of float32, shape (n_found, n_keys)
+        A row for each transaction that is there, in order of time and id; NaN where it lacks an attribute.
     """
-    matrix = np.full((chosen.num_rows, len(keys)), np.nan, dtype=np.float32)
     if not keys:
-        return matrix
+        return np.empty((chosen.num_rows, 0), dtype=np.float32)
     connection.register("chosen", chosen.select(["transaction_id"]))
     found = connection.execute(_rows_query("transaction_id, event_us, attributes_number"))
     wanted = pa.array(keys, pa.string())
-    first = 0
-    for batch in found.to_arrow_reader(_ROWS_A_BATCH):
-        maps = batch.column("attributes_number").fill_null([])
-        offsets = np.asarray(maps.offsets)
-        here = slice(int(offsets[0]), int(offsets[-1]))
-        rows = np.repeat(np.arange(first, first + len(maps)), np.diff(offsets))
-        columns = column_to_float64(pc.index_in(maps.keys[here], wanted))
-        is_wanted = ~np.isnan(columns)
-        values = to_float32(column_to_float64(maps.items[here]))
-        matrix[rows[is_wanted], columns[is_wanted].astype(np.int64)] = values[is_wanted]
-        first += len(maps)
+    blocks = [np.empty((0, len(keys)), dtype=np.float32)]
+    blocks += [
+        _look_up(batch.column("attributes_number"), wanted) for batch in found.to_arrow_reader(_ROWS_A_BATCH)
+    ]
+    return np.vstack(blocks)
+
+
+def _look_up(attributes: pa.MapArray, wanted: pa.Array) -> Float32Matrix:
+    """Build a matrix of a row for each map and a column for each wanted key."""
+    maps = attributes.fill_null([])
+    offsets = np.asarray(maps.offsets)
+    entries = slice(int(offsets[0]), int(offsets[-1]))
+    rows = np.repeat(np.arange(len(maps)), np.diff(offsets))
+    columns = column_to_float64(pc.index_in(maps.keys[entries], wanted))
+    is_wanted = ~np.isnan(columns)
+    values = to_float32(column_to_float64(maps.items[entries]))
+    matrix = np.full((len(maps), len(wanted)), np.nan, dtype=np.float32)
+    matrix[rows[is_wanted], columns[is_wanted].astype(np.int64)] = values[is_wanted]
     return matrix

@@ -73,7 +73,8 @@ def test_attributes_are_looked_up_row_by_row(
         )
         connection.register("given", table)
         connection.execute("create schema marts; create table marts.fct_transactions as from given")
-        ids = pa.table({"transaction_id": pa.array([f"t{number}" for number in chosen], pa.string())})
+        names = [*(f"t{number}" for number in chosen), *(["nowhere"] if keys else [])]
+        ids = pa.table({"transaction_id": pa.array(names, pa.string())})
         found = attribute_matrix(connection, ids, keys)
     in_order = sorted(chosen, key=lambda number: (times[number], f"t{number}"))
     values = [[(rows[number] or {}).get(key) for key in keys] for number in in_order]
